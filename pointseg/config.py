@@ -1,0 +1,135 @@
+"""From yaml to objects: constructors are the schema.
+
+A node with `_target_` is built by calling what it names with the node's other keys. Facts that only
+arise while a run is built (number of classes, counts of the drawn points, …) are handed over by name
+to whatever asks for them.
+"""
+
+import difflib
+import inspect
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from beartype import BeartypeConf
+from beartype.door import is_bearable
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from pointseg.errors import InputError
+
+_HERE = Path(__file__).parent
+# A wheel carries conf/ inside the package; in a checkout it lies beside it.
+CONF = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent / "conf"
+
+Node = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The top level of conf/train.yaml; its comments say what each key means."""
+
+    dataset: Node
+    sampler: Node
+    loss: Node
+    model: Node
+    optimizer: Node
+    schedule: Node | None
+    trainer: Node
+    augment: Node
+    seed: int
+    budget: int | float
+    points: str | None
+    tile_size: int
+    overlap: int
+    batch_size: int
+    num_workers: int | None
+    compile: bool
+
+
+# What runs.build adds to a node by name, so that yaml need not hold it.
+FACTS = frozenset(
+    "tile_size classes counts params optimizer total_steps T_max total_iters max_lr logger callbacks default_root_dir".split()
+)
+
+
+def parse(cfg: DictConfig) -> TrainConfig:
+    """The composed configuration, checked key by key before anything is built.
+
+    Hydra refuses unknown keys unless they are added with `+`; this refuses those too. Raises InputError.
+    """
+    try:
+        content = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise InputError(str(error)) from error
+    assert isinstance(content, dict)
+    known = [field.name for field in fields(TrainConfig)]
+    for key in content:
+        if key not in known:
+            raise InputError(_unknown(str(key), known, "the configuration"))
+    for key, hint in get_type_hints(TrainConfig).items():
+        if key not in content:
+            raise InputError(f"{key}: missing from the configuration; conf/train.yaml has its default.")
+        _check_value(key, content[key], hint)
+    config = TrainConfig(**content)
+    for key in known:
+        if isinstance(content[key], dict):
+            _check_node(key, content[key])
+    return config
+
+
+def _check_node(where: str, node: Node) -> None:
+    if "_target_" not in node:
+        raise InputError(f"{where}: has no _target_; choose an option of the group, as in {where}=<option>.")
+    target = _target(where, node)
+    parameters = _parameters(target)
+    for key in node.keys() - {"_target_"}:
+        if key not in parameters:
+            raise InputError(_unknown(f"{where}.{key}", parameters, node["_target_"]))
+    required = {name for name, parameter in parameters.items() if parameter.default is parameter.empty}
+    if absent := required - node.keys() - FACTS:
+        raise InputError(f"{where}.{sorted(absent)[0]}: missing; {node['_target_']} needs it.")
+    if target.__module__.startswith("pointseg."):
+        hints = get_type_hints(target.__init__ if inspect.isclass(target) else target)
+        for key in node.keys() & hints.keys():
+            _check_value(f"{where}.{key}", node[key], hints[key])
+
+
+def _check_value(where: str, value: object, hint: Any) -> None:
+    # Whole numbers are numbers (PEP 484), but a truth value is not a whole number.
+    numeric = hint in (int, float, int | float, int | None)
+    if not is_bearable(value, hint, conf=BeartypeConf(is_pep484_tower=True)) or (numeric and isinstance(value, bool)):
+        wanted = getattr(hint, "__name__", None) if inspect.isclass(hint) else None
+        raise InputError(f"{where}={value}: expected {wanted or str(hint).replace('typing.', '')}.")
+
+
+def _unknown(where: str, known: Iterable[str], owner: str) -> str:
+    known = sorted(known)
+    close = difflib.get_close_matches(where.rpartition(".")[2], known, 1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{where}: {owner} has no such key; {hint}It has: {', '.join(known)}."
+
+
+def _parameters(target: Any) -> dict[str, inspect.Parameter]:
+    """The parameters that have a name of their own."""
+    anonymous = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return {name: p for name, p in inspect.signature(target).parameters.items() if p.kind not in anonymous}
+
+
+def _target(where: str, node: Node) -> Any:
+    try:
+        return get_object(node["_target_"])
+    except Exception as error:  # importing a user's module can raise anything
+        raise InputError(f"{where}._target_={node['_target_']}: cannot be imported ({error}).") from error
+
+
+def construct(node: Node, **facts: Any) -> Any:
+    """Call the node's `_target_` with the node's keys and those of `facts` that it has a parameter for.
+
+    What the yaml says wins over a fact.
+    """
+    target = get_object(node["_target_"])
+    arguments = {key: value for key, value in facts.items() if key in _parameters(target)}
+    return target(**arguments | {key: value for key, value in node.items() if key != "_target_"})

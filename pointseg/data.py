@@ -1,0 +1,195 @@
+"""From scenes and points to batches."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import lightning
+import numpy as np
+import torch
+from torch import distributed
+from torch.utils.data import DataLoader, Sampler
+from tqdm import tqdm
+
+from pointseg import points as annotation
+from pointseg.augment import Augment
+from pointseg.errors import InputError
+from pointseg.system import LabelledScene
+from pointseg.tiles import partition, read
+from pointseg.types import Batch, Dataset, Points, Scene, Shape, Window
+from pointseg.types import Sampler as PointSampler
+
+log = logging.getLogger(__name__)
+
+
+class Request(NamedTuple):
+    """One tile of an epoch. Its augmentation follows from `seed`, whichever worker cuts it."""
+
+    scene: int
+    window: Window
+    seed: int
+
+
+class Epoch(Sampler[list[Request]]):
+    """The batches of an epoch: every training scene once, by a grid of tiles at a random offset, shuffled.
+
+    A last batch that would leave one image to a process joins the one before, because batch norm over
+    the pooled features of one image has no variance (vision #2151).
+    """
+
+    def __init__(self, shapes: Sequence[Shape], tile_size: int, batch_size: int, seed: int) -> None:
+        self.shapes, self.tile_size, self.batch_size, self.seed = shapes, tile_size, batch_size, seed
+        self.epoch = 0
+        tiles = sum(-(-height // tile_size) * -(-width // tile_size) for height, width in shapes)
+        world = distributed.get_world_size() if distributed.is_initialized() else 1
+        if batch_size < 2 or tiles < 2 * world:
+            raise InputError(
+                f"batch_size={batch_size} and {tiles} training tiles of {tile_size} pixels leave a batch of one image; "
+                "batch norm needs two: raise batch_size or lower tile_size."
+            )
+        batch = batch_size * world
+        full, rest = divmod(tiles, batch)
+        self.ends = [(i + 1) * batch for i in range(full)]
+        if rest >= 2 * world or not full:
+            self.ends.append(tiles)
+        self.ends[-1] = tiles
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning; the epoch and the seed decide the grid, the order and the augmentation."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def __iter__(self) -> Iterator[list[Request]]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        tiles = [
+            Request(scene, window, int(rng.integers(2**63)))
+            for scene, shape in enumerate(self.shapes)
+            for window in partition(shape, self.tile_size, rng)
+        ]
+        order = rng.permutation(len(tiles))
+        ranks = distributed.get_world_size() if distributed.is_initialized() else 1
+        rank = distributed.get_rank() if distributed.is_initialized() else 0
+        for start, end in zip([0, *self.ends], self.ends, strict=False):
+            yield [tiles[i] for i in order[start:end][rank::ranks]]
+
+
+class Tiles(torch.utils.data.Dataset[Batch]):
+    """Requests → batches: the tile is read and augmented together with its points."""
+
+    def __init__(self, scenes: Sequence[Scene], points: Sequence[Points], augment: Augment) -> None:
+        self.scenes, self.points, self.augment = scenes, points, augment
+
+    def __getitem__(self, requests: list[Request]) -> Batch:
+        tiles = [self._tile(request) for request in requests]
+        images = torch.from_numpy(np.stack([image for image, _ in tiles])).permute(0, 3, 1, 2)
+        positions = [
+            np.stack([np.full(len(points), i), points.rows, points.cols], 1) for i, (_, points) in enumerate(tiles)
+        ]
+        labels = np.concatenate([points.labels for _, points in tiles])
+        return Batch(images, torch.from_numpy(np.concatenate(positions)).float(), torch.from_numpy(labels))
+
+    def _tile(self, request: Request) -> tuple[np.ndarray, Points]:
+        scene = self.scenes[request.scene]
+        rng = np.random.default_rng(request.seed)
+        window = self.augment.window(request.window, scene.shape, rng)
+        return self.augment(read(scene, window), self.points[request.scene].crop(window), rng)
+
+
+class Evaluation(torch.utils.data.Dataset[LabelledScene]):
+    """The scenes of a split that fall to this process: each to exactly one, none twice."""
+
+    def __init__(self, scenes: Sequence[Scene], points: dict[str, Points]) -> None:
+        ranks = distributed.get_world_size() if distributed.is_initialized() else 1
+        rank = distributed.get_rank() if distributed.is_initialized() else 0
+        self.scenes, self.points = scenes[rank::ranks], points
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def __getitem__(self, index: int) -> LabelledScene:
+        scene = self.scenes[index]
+        return LabelledScene(scene, self.points.get(scene.id))
+
+
+class PointData(lightning.LightningDataModule):
+    """Tiles of the training scenes with their points; whole scenes for evaluation.
+
+    sampler, budget, seed: how the points of the training and validation scenes are drawn, once.
+    points: a folder of points to use instead of drawing.
+    folder: where the points of this run are kept, and read from.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        sampler: PointSampler,
+        budget: int | float,
+        seed: int,
+        points: Path | None,
+        folder: Path,
+        augment: Augment,
+        tile_size: int,
+        batch_size: int,
+        num_workers: int,
+    ) -> None:
+        super().__init__()
+        self.dataset, self.sampler, self.budget, self.seed = dataset, sampler, budget, seed
+        self.source, self.folder, self.augment = points, folder, augment
+        self.tile_size, self.batch_size, self.num_workers = tile_size, batch_size, num_workers
+        self.points: dict[str, Points] = {}
+
+    def prepare_data(self) -> None:
+        """Draw the points, or copy them from `points`, into `folder`; what lies there already stays."""
+        missing = [scene for scene in self._labelled() if not annotation.file_of(self.folder, scene).exists()]
+        for scene in tqdm(missing, desc="drawing points, once", unit="scene", disable=not missing):
+            if self.source is None:
+                points = annotation.draw(scene, self.sampler, self.budget, self.seed)
+            else:
+                points = annotation.load(annotation.file_of(self.source, scene), scene, self.dataset.classes)
+            annotation.save(points, annotation.file_of(self.folder, scene), self.dataset.classes)
+
+    def setup(self, stage: str) -> None:
+        """Read the points from `folder` and warn of classes that have none to be learnt from."""
+        self.points = {
+            scene.id: annotation.load(annotation.file_of(self.folder, scene), scene, self.dataset.classes)
+            for scene in self._labelled()
+        }
+        if absent := [name for name, n in zip(self.dataset.classes, self.counts, strict=True) if n == 0]:
+            log.warning("No training point has the class %s: the network cannot learn it.", ", ".join(absent))
+
+    def _labelled(self) -> list[Scene]:
+        return [*self.dataset.train, *self.dataset.val]
+
+    @property
+    def counts(self) -> list[int]:
+        """Drawn points of each class in the training scenes."""
+        labels = [self.points[scene.id].labels for scene in self.dataset.train]
+        return np.bincount(np.concatenate(labels), minlength=len(self.dataset.classes)).tolist()
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        scenes = self.dataset.train
+        epoch = Epoch([scene.shape for scene in scenes], self.tile_size, self.batch_size, self.seed)
+        return DataLoader(
+            Tiles(scenes, [self.points[scene.id] for scene in scenes], self.augment),
+            sampler=epoch,
+            batch_size=None,  # the sampler's items are whole batches
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_one_thread,
+        )
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        return self.scenes("val")
+
+    def scenes(self, split: str) -> DataLoader[Any]:
+        """The whole scenes of a split, one at a time."""
+        return DataLoader(Evaluation(self.dataset.split(split), self.points), batch_size=None)
+
+
+def _one_thread(worker: int) -> None:
+    cv2.setNumThreads(0)  # as torch does in its workers: the cores are shared between them

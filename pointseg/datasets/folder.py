@@ -1,0 +1,118 @@
+"""A user's own images and masks: PNG, JPEG or TIFF, dense or sparse, by colours or by integers."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pointseg.errors import InputError
+from pointseg.scenes import CachedScene, Legend, Scale, Source, decode
+from pointseg.types import IGNORE, Dataset
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff"}
+# Where masks hold integers, classes are drawn in these colours (Okabe and Ito 2008, safe for the colour-blind).
+COLOURS = (0x0072B2, 0xE69F00, 0x999999, 0xD55E00, 0x009E73, 0xF0E442, 0x56B4E9, 0xCC79A7)
+
+Share = float | Sequence[str]
+"""Of the groups: a fraction, drawn by seed, or their names."""
+
+
+def folder(
+    images: str,
+    masks: str,
+    classes: Mapping[str, str | int],
+    ignore: Sequence[str | int],
+    not_land_cover: Sequence[str],
+    scale: Scale,
+    group_depth: int,
+    val: Share,
+    test: Share,
+    split_seed: int,
+) -> Dataset:
+    """Every image below `images` with the mask of the same relative path and stem below `masks`.
+
+    classes: name → its value in the masks, all colours ("#RRGGBB") or all integers; their order is that
+        of the class indices.
+    ignore: values of pixels that carry no label; a value in neither is an error.
+    not_land_cover: names of classes left out of the mean over land-cover classes.
+    scale: `native`, or the side of the square every image is resized to.
+    group_depth: how many leading folders of an image's path name its group; 0: each image is its own.
+    val, test: groups held out.
+    Raises InputError where files are missing, damaged or do not fit.
+    """
+    legend = _legend(classes, ignore)
+    if unknown := set(not_land_cover) - set(classes):
+        raise InputError(f"dataset.not_land_cover: {', '.join(sorted(unknown))} is no class; {', '.join(classes)} are.")
+    scenes = decode(_sources(Path(images), Path(masks), group_depth), legend, scale)
+    splits = _split(scenes, val, test, split_seed)
+    colours = [value if legend.colours else COLOURS[i % len(COLOURS)] for i, value in enumerate(legend.labels)]
+    palette = np.array([[c >> 16, c >> 8 & 255, c & 255] for c in colours[: len(classes)]], np.uint8)
+    return Dataset(tuple(classes), palette, tuple(name not in not_land_cover for name in classes), **splits)
+
+
+def _legend(classes: Mapping[str, str | int], ignore: Sequence[str | int]) -> Legend:
+    if not 0 < len(classes) < 254:
+        raise InputError(f"dataset.classes: {len(classes)} classes; give 1 to 253, as in {{water: '#0000FF', …}}.")
+    values = [*classes.values(), *ignore]
+    if len(set(values)) < len(values):
+        raise InputError("dataset.classes, dataset.ignore: a value stands twice; each means one thing.")
+    colours = {isinstance(value, str) for value in values}
+    if len(colours) > 1:
+        raise InputError("dataset.classes, dataset.ignore: give all values as colours ('#RRGGBB') or all as integers.")
+    keys = [_colour(value) if isinstance(value, str) else value for value in values]
+    labels = [*range(len(classes)), *[IGNORE] * len(ignore)]
+    return Legend(dict(zip(keys, labels, strict=True)), colours=colours == {True})
+
+
+def _colour(text: str) -> int:
+    try:
+        if len(text) != 7 or text[0] != "#":
+            raise ValueError
+        return int(text[1:], 16)
+    except ValueError:
+        raise InputError(f"dataset.classes, dataset.ignore: {text!r} is not a colour; write '#RRGGBB'.") from None
+
+
+def _sources(images: Path, masks: Path, group_depth: int) -> list[Source]:
+    image_of, mask_of = _files(images, "dataset.images"), _files(masks, "dataset.masks")
+    if alone := sorted(image_of.keys() ^ mask_of.keys()):
+        listing = "\n".join(
+            f"  {image_of[key]}: no mask in {masks}" if key in image_of else f"  {mask_of[key]}: no image in {images}"
+            for key in alone
+        )
+        raise InputError(f"{len(alone)} files without their other half:\n{listing}")
+    groups = {key: "/".join(Path(key).parts[:group_depth]) if group_depth else key for key in image_of}
+    return [Source(key, groups[key], image_of[key], mask_of[key]) for key in sorted(image_of)]
+
+
+def _files(root: Path, key: str) -> dict[str, Path]:
+    """Relative path without suffix → file."""
+    if not root.is_dir():
+        raise InputError(f"{key}={root}: no such folder.")
+    files: dict[str, Path] = {}
+    for file in sorted(root.rglob("*")):
+        if file.suffix.lower() in SUFFIXES:
+            name = os.fspath(file.relative_to(root).with_suffix("").as_posix())
+            if name in files:
+                raise InputError(f"{files[name]} and {file} share a name; which is meant? Remove one.")
+            files[name] = file
+    if not files:
+        raise InputError(f"{key}={root}: holds no {', '.join(sorted(SUFFIXES))} file.")
+    return files
+
+
+def _split(scenes: Sequence[CachedScene], val: Share, test: Share, seed: int) -> dict[str, list[CachedScene]]:
+    groups = sorted({scene.group for scene in scenes})
+    shuffled = [groups[i] for i in np.random.default_rng(seed).permutation(len(groups))]
+    held: dict[str, Sequence[str]] = {}
+    for name, share in (("val", val), ("test", test)):
+        if isinstance(share, float):
+            held[name] = [shuffled.pop() for _ in range(min(max(round(share * len(groups)), 1), len(shuffled)))]
+        elif absent := sorted(set(share) - set(groups)):
+            raise InputError(f"dataset.{name}: no group {', '.join(absent)}; there are: {', '.join(groups[:20])}.")
+        else:
+            held[name] = share
+            shuffled = [group for group in shuffled if group not in share]
+    held["train"] = shuffled
+    return {name: [scene for scene in scenes if scene.group in members] for name, members in held.items()}

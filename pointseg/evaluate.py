@@ -1,0 +1,25 @@
+"""Score a run on whole scenes of a split it was not trained on, with a picture of each.
+
+    python -m pointseg.evaluate run=outputs/<run>
+"""
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from pointseg.config import CONF
+from pointseg.errors import InputError
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="evaluate")
+def main(cfg: DictConfig) -> None:
+    from pathlib import Path
+
+    from pointseg.score import evaluate  # imports torch: see train.py
+
+    if OmegaConf.is_missing(cfg, "run"):
+        raise InputError("run: give the folder of a run, as in run=outputs/<run>.")
+    evaluate(Path(cfg.run), cfg.split, cfg.checkpoint, cfg.colour_baseline)
+
+
+if __name__ == "__main__":
+    main()

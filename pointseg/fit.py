@@ -1,0 +1,83 @@
+"""One training run, from a composed configuration to a run folder."""
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from omegaconf import DictConfig
+
+from pointseg import metrics, runs
+from pointseg.config import TrainConfig, construct, parse
+from pointseg.errors import InputError
+from pointseg.pictures import TrainingPictures
+
+log = logging.getLogger(__name__)
+
+
+def fit(cfg: DictConfig, folder: Path, choices: dict[str, Any]) -> float:
+    """Train as `cfg` says and keep everything in `folder`; the best validation mIoU over all classes.
+
+    choices: the chosen option of each configuration group, shown in TensorBoard's HParams.
+    """
+    config = parse(cfg)
+    runs.save_config(cfg, folder)
+    lightning.seed_everything(config.seed, workers=True, verbose=False)
+    data, system = runs.build(config, folder)
+    logger = TensorBoardLogger(folder, name="", version="", default_hp_metric=False)
+    keeper = ModelCheckpoint(folder, "best", monitor=f"val/{runs.MONITOR}", mode="max", save_last=True)
+    trainer = make_trainer(
+        config,
+        logger=logger,
+        callbacks=[keeper, LearningRateMonitor("step"), TrainingPictures(data.dataset)],
+        default_root_dir=folder,
+    )
+    # In channels_last a CPU trains these networks 1.2 to 2 times as fast, a GPU 1.1 to 1.35 times.
+    system.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if config.compile:
+        system.model.compile()
+    trainer.fit(system, data)
+    if trainer.interrupted or not system.history:
+        raise InputError(f"{folder}: the training was interrupted before its end.")
+    best = max(system.history, key=lambda scores: scores[runs.MONITOR])
+    runs.write_scores(folder, val={"best": best, "final": system.history[-1]}, history=system.history)
+    _log_hparams(logger, config, choices, best)
+    log.info("Validation, best epoch (%d):\n%s", best["epoch"], metrics.table(best, system.classes, system.land_cover))
+    log.info("Run folder: %s", folder)
+    return best[runs.MONITOR]
+
+
+def make_trainer(config: TrainConfig, **facts: Any) -> lightning.Trainer:
+    """The Trainer of a configuration; a precision of `auto` is decided by the device."""
+    # A tile is cut in milliseconds and a network step takes longer: more workers would not help a CPU.
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+    node = dict(config.trainer)
+    if node.get("precision") == "auto":
+        node["precision"] = "32-true" if runs.on_cpu(config) else "bf16-mixed"
+    try:
+        trainer: lightning.Trainer = construct(node, **facts)
+    except (MisconfigurationException, ValueError, RuntimeError) as error:
+        raise InputError(f"trainer: {error}") from error
+    return trainer
+
+
+def _log_hparams(logger: TensorBoardLogger, config: TrainConfig, choices: dict[str, Any], best: dict[str, float]) -> None:
+    groups = ("dataset", "sampler", "loss", "model", "optimizer", "schedule")
+    hparams = {group: str(choices.get(group)) for group in groups}
+    hparams |= {
+        "seed": config.seed,
+        "budget": config.budget,
+        "lr": config.optimizer.get("lr", 0),
+        "batch_size": config.batch_size,
+        "tile_size": config.tile_size,
+        "epochs": config.trainer.get("max_epochs", 0),
+    }
+    names = ("miou_all_classes", "miou_land_cover", "accuracy", "kappa", "epoch")
+    logger.log_hyperparams(hparams, {f"best/{name}": best[name] for name in names})
+    logger.save()

@@ -1,0 +1,36 @@
+"""Partial cross entropy with a weight for each class, against the imbalance of the points."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pointseg.losses.functional import at_points, cross_entropy, mean_over_points
+from pointseg.types import Batch
+
+
+class WeightedPartialCrossEntropy(nn.Module):
+    """Σ w CE / n over the n points of a batch, w the weight of each point's class.
+
+    counts: drawn points of each class in the whole training set.
+    cap: the largest inverse frequency n / n_k that is still followed: a class with less than 1/cap of
+        the points weighs no more than one with just that.
+    """
+
+    weights: Tensor
+
+    def __init__(self, counts: Sequence[int], cap: float) -> None:
+        super().__init__()
+        self.register_buffer("weights", class_weights(torch.tensor(counts), cap), persistent=False)
+
+    def forward(self, logits: Float[Tensor, "b k h w"], batch: Batch) -> Float[Tensor, ""]:
+        losses = cross_entropy(at_points(logits, batch), batch.labels)
+        return mean_over_points(self.weights[batch.labels] * losses)
+
+
+def class_weights(counts: Tensor, cap: float) -> Float[Tensor, "k"]:
+    """Weights in proportion to min(n / n_k, cap), whose mean over the n points is 1."""
+    share = counts / counts.sum()
+    inverse = (1 / share).clamp(max=cap)
+    return inverse / (inverse * share).sum()

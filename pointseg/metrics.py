@@ -1,0 +1,72 @@
+"""Scores of a segmentation, all from one confusion matrix pooled over scenes.
+
+Pooled first, because classes are absent from many scenes and a mean of per-scene IoUs misleads.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassCohenKappa, MulticlassConfusionMatrix, MulticlassJaccardIndex
+
+from pointseg.types import IGNORE
+
+
+def collection(classes: int) -> MetricCollection:
+    """torchmetrics that share one (truth, prediction) confusion matrix, summed over processes.
+
+    Pixels whose truth is IGNORE do not count.
+    """
+    options = {"num_classes": classes, "ignore_index": IGNORE, "validate_args": False}
+    metrics = {
+        "confusion": MulticlassConfusionMatrix(**options),
+        "iou": MulticlassJaccardIndex(average="none", **options),
+        "kappa": MulticlassCohenKappa(**options),
+    }
+    return MetricCollection(metrics, compute_groups=[list(metrics)])
+
+
+def scores(computed: dict[str, Any], classes: Sequence[str], land_cover: Sequence[bool]) -> dict[str, float]:
+    """The computed `collection` as named numbers in [0, 1] (kappa in [-1, 1]).
+
+    miou_all_classes is the mean over every class, miou_land_cover over those that are land cover; both
+    over the classes that occur in truth or prediction, as one that occurs in neither has no IoU (NaN).
+    """
+    confusion: Int[Tensor, "k k"] = computed["confusion"]
+    occurs = confusion.sum(0) + confusion.sum(1) > 0
+    iou = torch.where(occurs, computed["iou"], torch.nan)
+    f1 = 2 * iou / (1 + iou)
+    land = torch.tensor(land_cover, device=iou.device)
+    means = {
+        "accuracy": confusion.diag().sum() / confusion.sum(),
+        "miou_all_classes": iou.nanmean(),
+        "miou_land_cover": iou[land].nanmean(),
+        "f1_all_classes": f1.nanmean(),
+        "f1_land_cover": f1[land].nanmean(),
+        "kappa": computed["kappa"],
+    }
+    return (
+        {name: float(value) for name, value in means.items()}
+        | _per_class("iou", iou, classes)
+        | _per_class("f1", f1, classes)
+    )
+
+
+def _per_class(name: str, values: Float[Tensor, "k"], classes: Sequence[str]) -> dict[str, float]:
+    return {f"{name}/{label}": float(value) for label, value in zip(classes, values, strict=True)}
+
+
+def table(values: dict[str, float], classes: Sequence[str], land_cover: Sequence[bool]) -> str:
+    """The scores as lines of text, for a terminal."""
+    counted = {"all_classes": f"all {len(classes)} classes", "land_cover": f"{sum(land_cover)} land-cover classes"}
+    lines = [f"  {'accuracy':<36}{values['accuracy']:.3f}"]
+    for key, what in counted.items():
+        lines.append(f"  {f'mean IoU over {what}':<36}{values[f'miou_{key}']:.3f}")
+    lines.append(f"  {'mean F1 over ' + counted['all_classes']:<36}{values['f1_all_classes']:.3f}")
+    lines.append(f"  {'kappa':<36}{values['kappa']:.3f}")
+    lines += [f"  {'IoU ' + label:<36}{values[f'iou/{label}']:.3f}" for label in classes]
+    return "\n".join(lines)
+

@@ -1,0 +1,91 @@
+"""Segmentation networks that give logits at their own stride.
+
+torchvision's networks end in a bilinear upsampling to the input's size; here it is left to whoever
+reads the logits (`losses.functional.at_points` and `upsample`).
+"""
+
+from collections.abc import Callable
+
+import torch
+import torchvision.models.segmentation as zoo
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+from torchvision.models import mobilenet_v2
+from torchvision.models.segmentation.deeplabv3 import DeepLabHead
+
+from pointseg.models.weights import load_weights
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Network(nn.Module):
+    """backbone and classifier of a torchvision segmentation network, without its upsampling.
+
+    Takes 8-bit images and normalises them with ImageNet's statistics, those of its weights.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, backbone: nn.Module, classifier: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.classifier = classifier
+        self.register_buffer("mean", 255 * torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: UInt8[Tensor, "b 3 height width"]) -> Float[Tensor, "b k h w"]:
+        features = self.backbone((images - self.mean) / self.std)
+        # LR-ASPP reads two levels; the other heads read one.
+        single = isinstance(features, dict) and set(features) == {"out"}
+        logits: Tensor = self.classifier(features["out"] if single else features)
+        return logits
+
+
+def _torchvision(build: Callable[..., nn.Module], classes: int, weights: str | None, **options: object) -> Network:
+    whole = build(weights=None, weights_backbone=None, num_classes=classes, **options)
+    network = Network(whole.get_submodule("backbone"), whole.get_submodule("classifier"))
+    return load_weights(network, weights, build.__name__)
+
+
+def deeplabv3_resnet50(classes: int, weights: str | None) -> Network:
+    """Chen et al. 2017, output stride 8."""
+    return _torchvision(zoo.deeplabv3_resnet50, classes, weights, aux_loss=False)
+
+
+def deeplabv3_resnet101(classes: int, weights: str | None) -> Network:
+    """Chen et al. 2017, output stride 8."""
+    return _torchvision(zoo.deeplabv3_resnet101, classes, weights, aux_loss=False)
+
+
+def deeplabv3_mobilenet_v3(classes: int, weights: str | None) -> Network:
+    """DeepLabV3 on MobileNetV3-Large, output stride 16."""
+    return _torchvision(zoo.deeplabv3_mobilenet_v3_large, classes, weights, aux_loss=False)
+
+
+def lraspp_mobilenet_v3(classes: int, weights: str | None) -> Network:
+    """Howard et al. 2019, output stride 8."""
+    return _torchvision(zoo.lraspp_mobilenet_v3_large, classes, weights)
+
+
+def fcn_resnet50(classes: int, weights: str | None) -> Network:
+    """Long et al. 2015 on a dilated ResNet-50, output stride 8."""
+    return _torchvision(zoo.fcn_resnet50, classes, weights, aux_loss=False)
+
+
+def deeplabv3_mobilenet_v2(classes: int, weights: str | None) -> Network:
+    """DeepLabV3 on torchvision's MobileNetV2, output stride 16: its last stride becomes a dilation.
+
+    The last 1×1 convolution of the classifier network (1,280 channels) is left out, as in Sandler et
+    al. 2018, section 6.3; the rates of the head are those of output stride 16.
+    """
+    features = mobilenet_v2(weights=None).features[:18]
+    for block in features[14:]:
+        for convolution in block.modules():
+            if isinstance(convolution, nn.Conv2d) and convolution.kernel_size == (3, 3):
+                dilation = 1 if convolution.stride == (2, 2) else 2
+                convolution.stride = (1, 1)
+                convolution.dilation = convolution.padding = (dilation, dilation)
+    network = Network(features, DeepLabHead(320, classes, atrous_rates=(6, 12, 18)))
+    return load_weights(network, weights, "mobilenet_v2")

@@ -1,0 +1,113 @@
+"""Pretrained weights: by torchvision's name, from a file, or none; every key accounted for.
+
+A file is a state dict as torchvision saves it: of a whole segmentation network ("backbone.…"), of an
+encoder alone, or a checkpoint of a pointseg run. Loading runs no code (`weights_only`).
+"""
+
+import logging
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import get_model_weights, get_weight
+
+from pointseg.errors import InputError
+
+log = logging.getLogger(__name__)
+
+N = TypeVar("N", bound=nn.Module)
+State = dict[str, Tensor]
+
+_HEADS = ("fc.", "classifier.", "features.18.")  # of an ImageNet encoder: its classifier, not part of ours
+_MODEL = "model."  # how Lightning prefixes the network in a run's checkpoint
+
+
+def load_weights(network: N, weights: str | None, architecture: str) -> N:
+    """Load `weights` into `network`; only what depends on the number of classes may be new, or a whole head.
+
+    weights: None; a path (a file of an encoder alone leaves the head new); or torchvision's name, whole ("ResNet50_Weights.IMAGENET1K_V2") or, for
+        `architecture`, short ("COCO_WITH_VOC_LABELS_V1").
+    Raises InputError, naming every key, where anything else is missing, superfluous or of another shape.
+    """
+    if weights is None:
+        return network
+    state = _read(Path(weights)) if Path(weights).suffix in (".pth", ".pt", ".ckpt") else _download(weights, architecture)
+    if not any(key.startswith("backbone.") for key in state):
+        state = _encoder(state)
+        optional = {key for key in network.state_dict() if key.startswith("classifier.")}
+    else:
+        optional = set()
+    _load(network, state, optional, weights)
+    return network
+
+
+def read_checkpoint(file: Path) -> dict[str, object]:
+    """A file written by torch.save, without running code. Raises InputError where it cannot be read."""
+    if not file.is_file():
+        raise InputError(f"{file}: there is no such file of weights.")
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # unpickling a damaged or foreign file can raise anything
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{file}: cannot be read as weights ({reason}); give a state dict saved by torch.") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{file}: holds a {type(content).__name__}, not a state dict; save model.state_dict().")
+    return content
+
+
+def _read(file: Path) -> State:
+    content = read_checkpoint(file)
+    state = content.get("state_dict", content)
+    tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)} if isinstance(state, dict) else {}
+    if not tensors:
+        raise InputError(f"{file}: holds no tensors; give a state dict saved by torch.")
+    return {key.removeprefix(_MODEL): value for key, value in tensors.items()}
+
+
+def _download(name: str, architecture: str) -> State:
+    try:
+        entry = get_weight(name) if "." in name else get_model_weights(architecture)[name]
+    except (KeyError, ValueError) as error:
+        known = ", ".join(get_model_weights(architecture).__members__)
+        raise InputError(
+            f"model.weights={name}: neither a file (.pth, .pt, .ckpt) nor a name torchvision knows for {architecture}; "
+            f"it knows: {known}."
+        ) from error
+    try:
+        state: State = entry.get_state_dict(progress=True, check_hash=True)
+    except Exception as error:  # urllib, sockets, TLS and the hash check each raise their own
+        raise InputError(
+            f"model.weights={name}: the download of {entry.url} failed ({error}). Fetch that file elsewhere and give "
+            "it with model.weights=<file>, or train from scratch with model.weights=null."
+        ) from error
+    return state
+
+
+def _encoder(state: State) -> State:
+    """The keys of an ImageNet classifier as those of a backbone."""
+    kept = {key: value for key, value in state.items() if not key.startswith(_HEADS)}
+    return {f"backbone.{key.removeprefix('features.')}": value for key, value in kept.items()}
+
+
+def _load(network: nn.Module, state: State, optional: set[str], weights: str) -> None:
+    own = network.state_dict()
+    state = {key: value for key, value in state.items() if not key.startswith("aux_classifier.")}
+    reshaped = {key for key in own.keys() & state.keys() if own[key].shape != state[key].shape}
+    other_classes = {
+        key for key in reshaped if key.startswith("classifier.") and own[key].shape[1:] == state[key].shape[1:]
+    }
+    faults = {
+        "missing": own.keys() - state.keys() - optional,
+        "not in the network": state.keys() - own.keys(),
+        "of another shape": reshaped - other_classes,
+    }
+    if any(faults.values()):
+        lines = [f"  {what}: {', '.join(sorted(keys))}" for what, keys in faults.items() if keys]
+        raise InputError(
+            f"model.weights={weights}: do not fit {type(network).__name__}:\n" + "\n".join(lines) + "\n"
+            "Give the weights of this architecture, or model.weights=null."
+        )
+    network.load_state_dict({key: value for key, value in state.items() if key not in reshaped}, strict=False)
+    new = sorted(reshaped | (optional - state.keys()))
+    log.info("%s loaded; new: %s", weights, ", ".join(new) or "nothing")

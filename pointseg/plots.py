@@ -1,0 +1,99 @@
+"""Pictures of scenes and scores, as matplotlib figures (no window is ever opened)."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Int, UInt8
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from pointseg.scenes import whole
+from pointseg.types import IGNORE, Points, Scene
+
+Palette = UInt8[np.ndarray, "k 3"]
+SIDE = 700  # pixels to which the longer side of a scene is reduced in a picture
+
+
+def colour(classes_at: UInt8[np.ndarray, "h w"], palette: Palette) -> UInt8[np.ndarray, "h w 3"]:
+    """A map of class indices in the palette's colours; IGNORE is black."""
+    table = np.zeros((IGNORE + 1, 3), np.uint8)
+    table[: len(palette)] = palette
+    return table[classes_at]
+
+
+def panel(
+    scene: Scene, points: Points | None, prediction: UInt8[np.ndarray, "h w"], palette: Palette, classes: Sequence[str]
+) -> Figure:
+    """Image, points (where there are any), prediction, truth and errors (red), side by side."""
+    window = whole(scene)
+    image, truth = scene.image(window), scene.mask(window)
+    factor = min(1.0, SIDE / max(scene.shape))
+    labelled = truth != IGNORE
+    wrong = labelled & (prediction != truth)
+    pictures = {
+        "image": _reduce(image, factor),
+        "points": None if points is None else _reduce(image, factor),
+        "prediction": _reduce(colour(prediction, palette), factor, cv2.INTER_NEAREST),
+        "truth": _reduce(colour(truth, palette), factor, cv2.INTER_NEAREST),
+        f"errors ({wrong.sum() / max(labelled.sum(), 1):.1%})": _reduce(_tint(image, wrong), factor),
+    }
+    shown = {title: picture for title, picture in pictures.items() if picture is not None}
+    aspect = scene.shape[0] / scene.shape[1]
+    figure = Figure(figsize=(3.2 * len(shown), 3.2 * aspect + 0.8), layout="constrained", dpi=130)
+    for axes, (title, picture) in zip(figure.subplots(1, len(shown)), shown.items(), strict=True):
+        axes.imshow(picture)
+        axes.set_title(title, fontsize=10)
+        axes.axis("off")
+        if title == "points" and points is not None:
+            _mark(axes, points, palette, factor)
+    figure.suptitle(scene.id, fontsize=9)
+    handles = [Patch(color=rgb / 255, label=name) for name, rgb in zip(classes, palette, strict=True)]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(classes), fontsize=8, frameon=False)
+    return figure
+
+
+def _mark(axes: Axes, points: Points, palette: Palette, factor: float) -> None:
+    # Many points are drawn small, so that they show their density; few are drawn as clicks.
+    size = float(np.clip(3000 / max(len(points), 1), 0.6, 25))
+    rim = {"edgecolors": "white", "linewidths": 0.5} if size > 8 else {"linewidths": 0}
+    axes.scatter(points.cols * factor, points.rows * factor, size, palette[points.labels] / 255, **rim)
+
+
+def _reduce(
+    picture: UInt8[np.ndarray, "h w 3"], factor: float, interpolation: int = cv2.INTER_AREA
+) -> UInt8[np.ndarray, "height width 3"]:
+    return np.asarray(cv2.resize(picture, None, fx=factor, fy=factor, interpolation=interpolation))
+
+
+def _tint(image: UInt8[np.ndarray, "h w 3"], where: Bool[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
+    grey = image.mean(-1, keepdims=True).repeat(3, -1).astype(np.uint8)
+    grey[where] = (220, 30, 30)
+    return grey
+
+
+def confusion(matrix: Int[np.ndarray, "k k"], classes: Sequence[str]) -> Figure:
+    """Truth × prediction, each row as shares of that truth."""
+    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    side = 1.5 + 0.6 * len(classes)
+    figure = Figure(figsize=(side + 1, side), layout="constrained", dpi=110)
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
+    axes.set_yticks(range(len(classes)), classes)
+    axes.set_xlabel("prediction")
+    axes.set_ylabel("truth")
+    for (row, col), share in np.ndenumerate(shares):
+        axes.text(col, row, f"{share:.2f}", ha="center", va="center", color="white" if share > 0.5 else "black")
+    return figure
+
+
+def counts(numbers: Sequence[int], palette: Palette, classes: Sequence[str]) -> Figure:
+    """Labelled points of each class."""
+    figure = Figure(figsize=(1.5 + 0.8 * len(classes), 3), layout="constrained", dpi=110)
+    axes = figure.subplots()
+    bars = axes.bar(classes, numbers, color=palette / 255, edgecolor="black", linewidth=0.5)
+    axes.bar_label(bars, [f"{number:,}" for number in numbers], fontsize=8)
+    axes.set_ylabel("points in the training scenes")
+    return figure

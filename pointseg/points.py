@@ -1,0 +1,86 @@
+"""The annotation of a run: drawn once per scene, kept as files that a person can read."""
+
+import csv
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pointseg.errors import InputError
+from pointseg.scenes import whole
+from pointseg.types import IGNORE, Points, Sampler, Scene
+
+
+def draw(scene: Scene, sampler: Sampler, budget: int | float, seed: int) -> Points:
+    """The points of one scene. They depend on the scene, the sampler, the budget and the seed alone."""
+    mask = scene.mask(whole(scene))
+    digest = hashlib.sha256(scene.id.encode()).digest()
+    rng = np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
+    return sampler(mask, count(budget, int((mask != IGNORE).sum()), scene.id), rng)
+
+
+def count(budget: int | float, labelled: int, scene: str) -> int:
+    """The number of points that `budget` buys in a scene of `labelled` pixels.
+
+    A whole number is a count, a float in (0, 1] a fraction, rounded and at least one point.
+    Raises InputError for anything else, and for a count above `labelled`.
+    """
+    if isinstance(budget, float):
+        if not 0 < budget <= 1:
+            raise InputError(
+                f"budget={budget}: a fraction of the labelled pixels lies in (0, 1]; for a number of points per scene "
+                "give a whole number, as in budget=100."
+            )
+        return min(max(round(budget * labelled), 1), labelled)
+    if budget <= 0:
+        raise InputError(f"budget={budget}: give at least 1 point per scene, or a fraction such as budget=0.01.")
+    if budget > labelled:
+        raise InputError(
+            f"budget={budget}: scene {scene!r} has only {labelled:,} labelled pixels; give a smaller budget or a fraction."
+        )
+    return budget
+
+
+def file_of(folder: Path, scene: Scene) -> Path:
+    return folder / f"{scene.id}.csv"
+
+
+def save(points: Points, file: Path, classes: Sequence[str]) -> None:
+    """Write row, col (whole pixels) and class name, a point a line; the file appears whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}.partial")
+    with partial.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["row", "col", "class"])
+        names = [classes[label] for label in points.labels]
+        writer.writerows(zip(points.rows.astype(int), points.cols.astype(int), names, strict=True))
+    partial.replace(file)
+
+
+def load(file: Path, scene: Scene, classes: Sequence[str]) -> Points:
+    """Read what `save` wrote. Raises InputError naming the line of a point that does not fit the scene."""
+    if not file.is_file():
+        raise InputError(f"{file}: no such file; the folder of points needs one for each scene, {scene.id!r} among them.")
+    label_of = {name: label for label, name in enumerate(classes)}
+    with file.open(newline="") as stream:
+        lines = csv.reader(stream)
+        if next(lines, None) != ["row", "col", "class"]:
+            raise InputError(f"{file}: its first line must be row,col,class.")
+        try:
+            table = [(int(row), int(col), label_of[name]) for row, col, name in lines]
+        except KeyError as error:
+            raise InputError(
+                f"{file}, line {lines.line_num}: unknown class {error}; the classes are {', '.join(classes)}."
+            ) from error
+        except (ValueError, csv.Error) as error:
+            raise InputError(f"{file}, line {lines.line_num}: not a row, a column and a class ({error}).") from error
+    rows, cols, labels = np.array(table, np.int64).reshape(-1, 3).T
+    outside = (rows < 0) | (rows >= scene.shape[0]) | (cols < 0) | (cols >= scene.shape[1])
+    if outside.any():
+        line = int(np.flatnonzero(outside)[0])
+        raise InputError(
+            f"{file}, line {line + 2}: row {rows[line]}, col {cols[line]} lies outside the scene of "
+            f"{scene.shape[0]}×{scene.shape[1]} pixels (rows × columns)."
+        )
+    return Points(rows.astype(np.float64), cols.astype(np.float64), labels)

@@ -1,0 +1,132 @@
+"""A run is a folder that can be reloaded alone.
+
+    config.yaml   the resolved configuration      points/      the annotation it was trained on
+    best.ckpt     best validation mIoU            last.ckpt    the end of the last epoch
+    scores.json   validation and test scores      events.out…  TensorBoard
+"""
+
+import json
+import logging
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from pointseg.config import TrainConfig, construct, parse
+from pointseg.data import PointData
+from pointseg.errors import InputError
+from pointseg.models.weights import read_checkpoint
+from pointseg.system import PointSeg
+
+log = logging.getLogger(__name__)
+
+MONITOR = "miou_all_classes"
+
+
+def build(config: TrainConfig, folder: Path) -> tuple[PointData, PointSeg]:
+    """The data and the system of a configuration, the points of its run in `folder`.
+
+    The one place where facts cross parts: the classes of the dataset size the network, the counts of
+    the drawn points weigh the loss.
+    """
+    if not 0 <= config.overlap < config.tile_size:
+        raise InputError(f"overlap={config.overlap}: give 0 to {config.tile_size - 1} pixels, less than tile_size.")
+    dataset = construct(config.dataset)
+    data = PointData(
+        dataset,
+        construct(config.sampler),
+        config.budget,
+        config.seed,
+        None if config.points is None else Path(config.points),
+        folder / "points",
+        construct(config.augment, tile_size=config.tile_size),
+        config.tile_size,
+        config.batch_size,
+        _workers(config),
+    )
+    data.prepare_data()
+    data.setup("fit")
+    system = PointSeg(
+        construct(config.model, classes=len(dataset.classes)),
+        construct(config.loss, counts=data.counts, classes=len(dataset.classes)),
+        lambda parameters: construct(config.optimizer, params=parameters),
+        None if config.schedule is None else partial(_schedule, config.schedule),
+        dataset.classes,
+        dataset.land_cover,
+        config.tile_size,
+        config.overlap,
+        config.batch_size,
+    )
+    return data, system
+
+
+def _schedule(node: dict[str, Any], optimizer: torch.optim.Optimizer, steps: int) -> Any:
+    # Each of torch's schedules has its own name for the length of a run.
+    lr = [group["lr"] for group in optimizer.param_groups]
+    return construct(node, optimizer=optimizer, total_steps=steps, T_max=steps, total_iters=steps, max_lr=lr)
+
+
+def on_cpu(config: TrainConfig) -> bool:
+    return config.trainer.get("accelerator") == "cpu" or not torch.cuda.is_available()
+
+
+def _workers(config: TrainConfig) -> int:
+    if config.num_workers is not None:
+        return config.num_workers
+    return 0 if on_cpu(config) else min(8, os.cpu_count() or 1)
+
+
+def save_config(cfg: DictConfig, folder: Path) -> None:
+    """Begin a run in `folder`. Raises InputError where there is one already, so that none is overwritten."""
+    file = folder / "config.yaml"
+    if file.exists() and "LOCAL_RANK" not in os.environ:  # other ranks follow the first into its folder
+        raise InputError(f"{folder} already holds a run; give another folder with hydra.run.dir=<folder>, or remove it.")
+    OmegaConf.save(cfg, file, resolve=True)
+
+
+def load(folder: Path, checkpoint: str) -> tuple[TrainConfig, PointData, PointSeg]:
+    """What `build` made for the run in `folder`, with the weights of its `best` or `last` checkpoint.
+
+    Raises InputError where the folder holds no run, the checkpoint is missing or damaged, or the
+    dataset has other classes than the checkpoint was trained on.
+    """
+    file = folder / "config.yaml"
+    if not file.is_file():
+        raise InputError(f"run={folder}: not the folder of a run; it has no config.yaml. Runs lie in outputs/.")
+    cfg = OmegaConf.load(file)
+    assert isinstance(cfg, DictConfig)
+    cfg.model.weights = None  # the checkpoint has them all
+    config = parse(cfg)
+    if not (folder / f"{checkpoint}.ckpt").is_file():
+        raise InputError(f"run={folder}: has no {checkpoint}.ckpt; its training did not get as far as a validation.")
+    saved = read_checkpoint(folder / f"{checkpoint}.ckpt")
+    data, system = build(config, folder)
+    if saved.get("classes") != system.classes:
+        raise InputError(
+            f"{folder / f'{checkpoint}.ckpt'} was trained on the classes {saved.get('classes')}, but the dataset of "
+            f"{file} has {system.classes}; restore that dataset or its configuration."
+        )
+    state = saved["state_dict"]
+    assert isinstance(state, dict)
+    system.load_state_dict(state)
+    return config, data, system
+
+
+def write_scores(folder: Path, **parts: object) -> None:
+    """Set the given parts of scores.json (NaN, an absent class's score, is written as null)."""
+    file = folder / "scores.json"
+    scores = json.loads(file.read_text()) if file.exists() else {}
+    partial_file = file.with_suffix(".partial")
+    partial_file.write_text(json.dumps(_without_nan({**scores, **parts}), indent=2, allow_nan=False) + "\n")
+    partial_file.replace(file)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and value != value else value

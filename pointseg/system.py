@@ -1,0 +1,145 @@
+"""Training and evaluation as Lightning sees them: one network, one loss, whole-scene scores."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import lightning
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import MeanMetric
+
+from pointseg import metrics
+from pointseg.inference import predict_scene
+from pointseg.losses.functional import at_points, upsample
+from pointseg.types import Batch, Points, Scene, Window
+
+
+class LabelledScene(NamedTuple):
+    """What one evaluation step is given: a scene, and its points where some were drawn."""
+
+    scene: Scene
+    points: Points | None
+
+
+class PointSeg(lightning.LightningModule):
+    """A network trained at points and scored on whole scenes.
+
+    model: 8-bit images → logits at its own stride.
+    optimizer: parameters → optimiser.
+    schedule: (optimiser, number of steps of the whole run) → its scheduler, stepped after each batch.
+    tile_size, overlap (pixels), batch_size: of the windows in whole-scene prediction.
+
+    After an evaluation, `scores` and `confusion` (truth × prediction) hold its result; `history` has the
+    scores of every validation of a fit.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: nn.Module,
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        schedule: Callable[[Optimizer, int], LRScheduler] | None,
+        classes: Sequence[str],
+        land_cover: Sequence[bool],
+        tile_size: int,
+        overlap: int,
+        batch_size: int,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.loss = loss
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.classes = list(classes)
+        self.land_cover = list(land_cover)
+        self.tile_size, self.overlap, self.batch_size = tile_size, overlap, batch_size
+        self.point_metrics = metrics.collection(len(classes))
+        self.scene_metrics = metrics.collection(len(classes))
+        self.scene_loss = MeanMetric(nan_strategy="disable")
+        self.scores: dict[str, float] = {}
+        self.confusion = torch.zeros(len(classes), len(classes), dtype=torch.long)
+        self.history: list[dict[str, float]] = []
+
+    def forward(self, images: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
+        """Class probabilities at every pixel."""
+        return upsample(self.model(images).float(), (images.shape[2], images.shape[3])).softmax(1)
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        logits = self.model(batch.images)
+        loss: Tensor = self.loss(logits, batch)
+        self.point_metrics.update(at_points(logits.detach(), batch), batch.labels)
+        # An epoch's mean is over points, as the loss is; a batch without any weighs nothing.
+        self.log("train/loss", loss, on_epoch=True, prog_bar=True, batch_size=max(len(batch.labels), 1))
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        values = metrics.scores(self.point_metrics.compute(), self.classes, self.land_cover)
+        self.point_metrics.reset()
+        self.log_dict({f"train/{name}": values[name] for name in ("accuracy", "miou_all_classes", "miou_land_cover")})
+
+    def validation_step(self, labelled: LabelledScene, index: int) -> UInt8[np.ndarray, "h w"]:
+        return self._evaluate(labelled)
+
+    def test_step(self, labelled: LabelledScene, index: int) -> UInt8[np.ndarray, "h w"]:
+        return self._evaluate(labelled)
+
+    def _evaluate(self, labelled: LabelledScene) -> UInt8[np.ndarray, "h w"]:
+        """The scene's class map; its pixels enter the scores, its points the loss."""
+        scene, points = labelled
+        class_map = np.empty(scene.shape, np.uint8)
+        strips = predict_scene(self, scene, self.tile_size, self.overlap, self.batch_size, self.device)
+        for row, probabilities in strips:
+            window = Window(row, 0, *probabilities.shape[1:])
+            prediction = probabilities.argmax(0)
+            truth = torch.from_numpy(scene.mask(window)).to(self.device)
+            self.scene_metrics.update(prediction.flatten(), truth.flatten())
+            class_map[row : row + window.height] = prediction.byte().cpu().numpy()
+            if points is not None:
+                self._add_loss(probabilities, points.crop(window))
+        return class_map
+
+    def _add_loss(self, probabilities: Float[Tensor, "k h w"], points: Points) -> None:
+        """The training loss at a strip's points, as for a network of stride 1 with logits log p."""
+        if not len(points):
+            return
+        logits = probabilities.clamp(min=torch.finfo(torch.float32).tiny).log()[None]
+        positions = np.stack([np.zeros(len(points)), points.rows, points.cols], 1)
+        images = torch.empty(1, 0, *probabilities.shape[1:], dtype=torch.uint8)
+        batch = Batch(images, torch.from_numpy(positions), torch.from_numpy(points.labels)).to(self.device)
+        self.scene_loss.update(self.loss(logits, batch), weight=len(points))
+
+    def on_validation_epoch_end(self) -> None:
+        self._conclude("val")
+        self.scores["loss"] = float(self.scene_loss.compute())
+        self.scene_loss.reset()
+        self.log("val/loss", self.scores["loss"])
+        self.history.append({"epoch": self.current_epoch + 1, **self.scores})
+
+    def on_test_epoch_end(self) -> None:
+        self._conclude("test")
+
+    def _conclude(self, split: str) -> None:
+        computed = self.scene_metrics.compute()
+        self.scene_metrics.reset()
+        self.scores = metrics.scores(computed, self.classes, self.land_cover)
+        self.confusion = computed["confusion"].cpu()
+        self.log_dict({f"{split}/{name}": value for name, value in self.scores.items()})
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        optimizer = self.optimizer(self.parameters())
+        if self.schedule is None:
+            return optimizer
+        scheduler = self.schedule(optimizer, int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["classes"] = self.classes
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        # A scene stays on disk; Lightning would try to take its dataclass apart.
+        return batch.to(device) if isinstance(batch, Batch) else batch

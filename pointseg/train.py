@@ -1,0 +1,26 @@
+"""Train from points.
+
+    python -m pointseg.train sampler=stratified loss=focal
+    python -m pointseg.train -m sampler=random,stratified loss=partial_ce,focal seed=0,1,2
+"""
+
+import hydra
+from omegaconf import DictConfig
+
+from pointseg.config import CONF
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
+def main(cfg: DictConfig) -> float:
+    from pathlib import Path
+
+    from hydra.core.hydra_config import HydraConfig
+
+    from pointseg.fit import fit  # torch and lightning take seconds to import; --help needs neither
+
+    hydra_config = HydraConfig.get()
+    return fit(cfg, Path(hydra_config.runtime.output_dir), dict(hydra_config.runtime.choices))
+
+
+if __name__ == "__main__":
+    main()

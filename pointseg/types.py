@@ -1,0 +1,148 @@
+"""The values that the parts of pointseg exchange.
+
+Axis letters, everywhere: b batch, c bands, h rows, w columns, k classes, n points.
+Frame of every coordinate: pixels, rows downwards and columns to the right; (0, 0) is the *centre*
+of the top-left pixel, so a pixel covers [-0.5, 0.5) around its own row and column.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from pointseg.errors import InputError
+
+IGNORE = 255
+"""The value of a mask pixel that belongs to no class: neither drawn as a point nor scored."""
+
+Shape = tuple[int, int]
+
+
+class Window(NamedTuple):
+    """A rectangle of whole pixels; `row` and `col` may be negative where a tile overhangs its scene."""
+
+    row: int
+    col: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Points:
+    """n labelled positions in the frame of one image (see the module), labels in 0..k-1."""
+
+    rows: Float[np.ndarray, "n"]
+    cols: Float[np.ndarray, "n"]
+    labels: Int[np.ndarray, "n"]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def crop(self, window: Window) -> "Points":
+        """The points whose position lies in `window`, moved into its frame."""
+        rows, cols = self.rows - window.row, self.cols - window.col
+        inside = (rows >= -0.5) & (rows < window.height - 0.5)
+        inside &= (cols >= -0.5) & (cols < window.width - 0.5)
+        return Points(rows[inside], cols[inside], self.labels[inside])
+
+    @classmethod
+    def of_pixels(cls, mask: UInt8[np.ndarray, "h w"], flat: Int[np.ndarray, "n"]) -> "Points":
+        """Points at the centres of the pixels `flat` (row-major indices), labelled by `mask`."""
+        rows, cols = np.unravel_index(flat, mask.shape)
+        labels = mask.ravel()[flat].astype(np.int64)
+        return cls(rows.astype(np.float64), cols.astype(np.float64), labels)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Tiles of one size and the points on them.
+
+    images: 8-bit, as read; the network normalises them.
+    points: tile (index into the batch), row, col in the frame of that tile.
+    """
+
+    images: UInt8[Tensor, "b c h w"]
+    points: Float[Tensor, "n 3"]
+    labels: Int[Tensor, "n"]
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
+        tensors = (self.images, self.points, self.labels)
+        return Batch(*(tensor.to(device, non_blocking=non_blocking) for tensor in tensors))
+
+    def pin_memory(self) -> "Batch":
+        return Batch(self.images.pin_memory(), self.points.pin_memory(), self.labels.pin_memory())
+
+
+@runtime_checkable
+class Scene(Protocol):
+    """One image with its dense truth, read by window.
+
+    `group` names what must stay together: scenes of one group show the same ground, or ground that
+    touches, and are never divided between training and evaluation unless that is asked for.
+    """
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def group(self) -> str: ...
+    @property
+    def shape(self) -> Shape: ...
+    def image(self, window: Window) -> UInt8[np.ndarray, "h w c"]: ...
+    def mask(self, window: Window) -> UInt8[np.ndarray, "h w"]: ...
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The scenes of each split and the legend of their masks.
+
+    land_cover: for each class, whether it counts in the mean over land-cover classes (a class such
+        as "Unlabeled" does not).
+    leaks: the caller asked for groups to be shared between splits.
+    Raises InputError when a split is empty, or when splits share a group although `leaks` is False.
+    """
+
+    classes: tuple[str, ...]
+    palette: UInt8[np.ndarray, "k 3"]
+    land_cover: tuple[bool, ...]
+    train: Sequence[Scene]
+    val: Sequence[Scene]
+    test: Sequence[Scene]
+    leaks: bool = False
+
+    def __post_init__(self) -> None:
+        splits = {"train": self.train, "val": self.val, "test": self.test}
+        if empty := [name for name, scenes in splits.items() if not scenes]:
+            raise InputError(f"dataset: the split {empty[0]!r} holds no scene; give it one in the yaml.")
+        if self.leaks:
+            return
+        owner: dict[str, str] = {}
+        for name, scenes in splits.items():
+            for scene in scenes:
+                if owner.setdefault(scene.group, name) != name:
+                    raise InputError(
+                        f"dataset: the group {scene.group!r} stands in both {owner[scene.group]!r} and {name!r}; "
+                        "scores would be measured on ground seen in training. Give each group to one split, "
+                        "or ask for the leak with dataset.split=images."
+                    )
+
+    def split(self, name: str) -> Sequence[Scene]:
+        scenes: Sequence[Scene] = {"train": self.train, "val": self.val, "test": self.test}[name]
+        return scenes
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """Plays the annotator: at most `count` distinct labelled pixels of one scene's mask, as points."""
+
+    def __call__(self, mask: UInt8[np.ndarray, "h w"], count: int, rng: np.random.Generator) -> Points: ...
+
+
+@runtime_checkable
+class Loss(Protocol):
+    """logits at the network's own stride and the batch they were computed from → a scalar."""
+
+    def __call__(self, logits: Float[Tensor, "b k h w"], batch: Batch) -> Float[Tensor, ""]: ...
