@@ -7,6 +7,7 @@ from typing import Any
 
 import lightning
 import torch
+from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -16,8 +17,22 @@ from pointseg import metrics, runs
 from pointseg.config import TrainConfig, construct, parse
 from pointseg.errors import InputError
 from pointseg.pictures import TrainingPictures
+from pointseg.system import PointSeg
 
 log = logging.getLogger(__name__)
+
+
+class ScoresFile(Callback):
+    """Writes the scores after each validation, so that a run that is cut short keeps them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, PointSeg)
+        if trainer.is_global_zero:
+            history = pl_module.history
+            runs.write_scores(self.folder, val={"best": runs.best(history), "final": history[-1]}, history=history)
 
 
 def fit(cfg: DictConfig, folder: Path, choices: dict[str, Any]) -> float:
@@ -34,7 +49,7 @@ def fit(cfg: DictConfig, folder: Path, choices: dict[str, Any]) -> float:
     trainer = make_trainer(
         config,
         logger=logger,
-        callbacks=[keeper, LearningRateMonitor("step"), TrainingPictures(data.dataset)],
+        callbacks=[keeper, LearningRateMonitor("step"), ScoresFile(folder), TrainingPictures(data.dataset)],
         default_root_dir=folder,
     )
     # In channels_last a CPU trains these networks 1.2 to 2 times as fast, a GPU 1.1 to 1.35 times.
@@ -44,15 +59,14 @@ def fit(cfg: DictConfig, folder: Path, choices: dict[str, Any]) -> float:
     trainer.fit(system, data)
     if trainer.interrupted or not system.history:
         raise InputError(f"{folder}: the training was interrupted before its end.")
-    best = max(system.history, key=lambda scores: scores[runs.MONITOR])
-    runs.write_scores(folder, val={"best": best, "final": system.history[-1]}, history=system.history)
+    best = runs.best(system.history)
     _log_hparams(logger, config, choices, best)
     log.info("Validation, best epoch (%d):\n%s", best["epoch"], metrics.table(best, system.classes, system.land_cover))
     log.info("Run folder: %s", folder)
     return best[runs.MONITOR]
 
 
-def make_trainer(config: TrainConfig, **facts: Any) -> lightning.Trainer:
+def make_trainer(config: TrainConfig, **facts: Any) -> Trainer:
     """The Trainer of a configuration; a precision of `auto` is decided by the device."""
     # A tile is cut in milliseconds and a network step takes longer: more workers would not help a CPU.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
@@ -61,7 +75,7 @@ def make_trainer(config: TrainConfig, **facts: Any) -> lightning.Trainer:
     if node.get("precision") == "auto":
         node["precision"] = "32-true" if runs.on_cpu(config) else "bf16-mixed"
     try:
-        trainer: lightning.Trainer = construct(node, **facts)
+        trainer: Trainer = construct(node, **facts)
     except (MisconfigurationException, ValueError, RuntimeError) as error:
         raise InputError(f"trainer: {error}") from error
     return trainer

@@ -115,6 +115,11 @@ def load(folder: Path, checkpoint: str) -> tuple[TrainConfig, PointData, PointSe
     return config, data, system
 
 
+def best(history: list[dict[str, float]]) -> dict[str, float]:
+    """The scores of the epoch whose checkpoint is kept: the first with the highest validation mIoU."""
+    return max(history, key=lambda scores: scores[MONITOR])
+
+
 def write_scores(folder: Path, **parts: object) -> None:
     """Set the given parts of scores.json (NaN, an absent class's score, is written as null)."""
     file = folder / "scores.json"
