@@ -139,7 +139,3 @@ class PointSeg(lightning.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["classes"] = self.classes
-
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        # A scene stays on disk; Lightning would try to take its dataclass apart.
-        return batch.to(device) if isinstance(batch, Batch) else batch
