@@ -34,10 +34,9 @@ class Augment:
         self.scale = scale
         self._tile = Window(0, 0, tile_size, tile_size)
         points = A.KeypointParams(format="xy", remove_invisible=False, label_fields=["labels"])
-        jitter = A.ColorJitter(*[(1 - colour, 1 + colour)] * 3, hue=(-colour / 5, colour / 5), p=0.8)
-        steps = [A.D4(p=1)] * symmetries + [jitter] * (colour > 0)
+        jitter = A.ColorJitter(*[(1 - colour, 1 + colour)] * 3, hue=(-colour / 5, colour / 5), p=0.8 * (colour > 0))
         self._resize = A.Compose([A.Resize(tile_size, tile_size)], keypoint_params=points)
-        self._change = A.Compose(steps, keypoint_params=points)
+        self._change = A.Compose([A.D4(p=symmetries), jitter], keypoint_params=points)
 
     def window(self, window: Window, shape: Shape, rng: np.random.Generator) -> Window:
         """`window` enlarged or shrunk by the random scale about a random pixel of the scene in it.

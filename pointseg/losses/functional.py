@@ -56,5 +56,7 @@ def focal(logits: Float[Tensor, "n k"], labels: Int[Tensor, "n"], alpha: float, 
     Lin et al. 2017, equation 5, with the softmax of a multi-class problem in place of the sigmoid.
     """
     nll = cross_entropy(logits, labels)
-    # −expm1(−nll) is 1 − p_t without cancellation where p_t is close to 1.
-    return alpha * (-torch.expm1(-nll)) ** gamma * nll
+    # −expm1(−nll) is 1 − p_t without cancellation where p_t is close to 1. At 1 − p_t = 0 the power's
+    # gradient is infinite for γ < 1, and its product with nll = 0 would be NaN.
+    missing = (-torch.expm1(-nll)).clamp(min=torch.finfo(nll.dtype).tiny)
+    return alpha * missing**gamma * nll

@@ -49,7 +49,7 @@ def read_checkpoint(file: Path) -> dict[str, object]:
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling a damaged or foreign file can raise anything
-        reason = str(error).splitlines()[0]
+        reason = " ".join([type(error).__name__, *str(error).splitlines()[:1]])
         raise InputError(f"{file}: cannot be read as weights ({reason}); give a state dict saved by torch.") from error
     if not isinstance(content, dict):
         raise InputError(f"{file}: holds a {type(content).__name__}, not a state dict; save model.state_dict().")

@@ -1,0 +1,167 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from pointseg.config import construct
+from pointseg.losses.functional import at_points, cross_entropy, focal, upsample
+from pointseg.losses.partial_ce import PartialCrossEntropy
+from pointseg.losses.weighted_partial_ce import WeightedPartialCrossEntropy, class_weights
+from pointseg.types import IGNORE, Batch
+from tests.conftest import CONF, options
+
+LOSSES = options("loss")
+
+
+def batch(n: int, tiles: int = 2, shape: tuple[int, int] = (33, 47), classes: int = 4, seed: int = 0) -> Batch:
+    """Points on distinct whole pixels, the image's corners among them."""
+    rng = np.random.default_rng(seed)
+    flat = rng.choice(tiles * shape[0] * shape[1], n, replace=False)
+    if n:
+        flat[0] = 0
+        flat[-1] = tiles * shape[0] * shape[1] - 1
+    points = np.stack(np.unravel_index(np.unique(flat), (tiles, *shape)), 1)
+    labels = torch.from_numpy(rng.integers(0, classes, len(points)))
+    return Batch(torch.zeros(tiles, 3, *shape, dtype=torch.uint8), torch.from_numpy(points).float(), labels)
+
+
+def logits(seed: int = 0, dtype: torch.dtype = torch.float64, shape: tuple[int, ...] = (2, 4, 5, 7)) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype, requires_grad=True)
+
+
+def build(name: str) -> torch.nn.Module:
+    loss = construct(OmegaConf.load(CONF / "loss" / f"{name}.yaml"), counts=[5, 20, 100, 1], classes=4)
+    assert isinstance(loss, torch.nn.Module)
+    return loss
+
+
+def dense_labels(points: Batch) -> Tensor:
+    dense = torch.full((len(points.images), *points.images.shape[2:]), IGNORE)
+    tile, row, col = points.points.long().unbind(1)
+    dense[tile, row, col] = points.labels
+    return dense
+
+
+@settings(deadline=None)
+@given(st.integers(1, 60), st.integers(1, 9), st.integers(1, 9), st.integers(0, 99))
+def test_logits_at_points_are_the_upsampled_ones(n: int, h: int, w: int, seed: int) -> None:
+    low, points = logits(seed, shape=(2, 4, h, w)), batch(n, seed=seed)
+    dense = upsample(low, (33, 47)).permute(0, 2, 3, 1)
+    tile, row, col = points.points.long().unbind(1)
+    assert torch.allclose(at_points(low, points), dense[tile, row, col], atol=1e-12, rtol=0)
+
+
+def test_logits_between_pixel_centres_are_those_of_grid_sample() -> None:
+    low = logits(shape=(1, 4, 5, 7))
+    positions = torch.rand(200, 2, dtype=torch.float64) * torch.tensor([33.0, 47.0]) - 0.5
+    points = Batch(torch.zeros(1, 3, 33, 47, dtype=torch.uint8), F.pad(positions, (1, 0)), torch.zeros(200).long())
+    xy = (positions.flip(1) + 0.5) / torch.tensor([47.0, 33.0])
+    expected = F.grid_sample(low, 2 * xy[None, None] - 1, padding_mode="border", align_corners=False)[0, :, 0].T
+    assert torch.allclose(at_points(low, points), expected, atol=1e-12, rtol=0)
+
+
+def test_the_gradient_is_that_of_upsampling() -> None:
+    low, points = logits(), batch(50)
+    tile, row, col = points.points.long().unbind(1)
+    dense = upsample(low, (33, 47)).permute(0, 2, 3, 1)[tile, row, col]
+    sparse_gradient = torch.autograd.grad(at_points(low, points).sin().sum(), low)[0]
+    assert torch.allclose(sparse_gradient, torch.autograd.grad(dense.sin().sum(), low)[0], atol=1e-12, rtol=0)
+
+
+def test_half_precision_logits_are_read_in_float32() -> None:
+    low, points = logits(dtype=torch.bfloat16), batch(50, shape=(700, 900))
+    exact = at_points(low.double(), points)
+    assert torch.allclose(at_points(low, points).double(), exact, atol=1e-4, rtol=0)
+
+
+def test_partial_cross_entropy_is_torch_s_with_ignored_pixels() -> None:
+    low, points = logits(), batch(80)
+    expected = F.cross_entropy(upsample(low, (33, 47)), dense_labels(points), ignore_index=IGNORE)
+    assert torch.allclose(PartialCrossEntropy()(low, points), expected, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_no_labels_mean_zero_with_a_gradient(name: str) -> None:
+    low = logits(dtype=torch.float32)
+    loss = build(name)(low, batch(0))
+    loss.backward()
+    assert loss.item() == 0
+    assert low.grad is not None
+    assert (low.grad == 0).all()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_mean_is_over_labelled_points_only(name: str) -> None:
+    """Unlabelled pixels and empty tiles neither dilute the loss nor reach it."""
+    low, points = logits(dtype=torch.float32), batch(40)
+    loss = build(name)
+    wider = Batch(torch.zeros(5, 3, 33, 47, dtype=torch.uint8), points.points, points.labels)
+    more = torch.cat([low.detach(), torch.full((3, 4, 5, 7), 1e3)])
+    assert loss(more, wider).item() == pytest.approx(loss(low, points).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_only_cells_beside_a_point_get_a_gradient(name: str) -> None:
+    low = logits(dtype=torch.float32, shape=(2, 4, 8, 8))
+    points = Batch(torch.zeros(2, 3, 64, 64, dtype=torch.uint8), torch.tensor([[1.0, 12, 20]]), torch.tensor([2]))
+    (gradient,) = torch.autograd.grad(build(name)(low, points), low)
+    touched = gradient.abs().sum(1).nonzero()
+    # Row 12 lies between the centres (3.5, 11.5, 19.5, …) of cells 1 and 2, column 20 of cells 2 and 3.
+    assert {tuple(index) for index in touched.tolist()} == {(1, r, c) for r in (1, 2) for c in (2, 3)}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_step_lowers_it_and_extreme_logits_stay_finite(name: str) -> None:
+    low, points, loss = logits(dtype=torch.float32), batch(40), build(name)
+    before = loss(low, points)
+    (gradient,) = torch.autograd.grad(before, low)
+    assert loss(low - 0.1 * gradient, points) < before
+    extreme = (low.detach().sign() * 1e4).requires_grad_()
+    value = loss(extreme, points)
+    value.backward()
+    assert math.isfinite(value.item())
+    assert extreme.grad is not None
+    assert extreme.grad.isfinite().all()
+
+
+def test_focal_is_the_paper_s_formula_with_softmax() -> None:
+    low = logits(shape=(50, 6))
+    labels = torch.arange(50) % 6
+    p = low.detach().exp() / low.detach().exp().sum(1, keepdim=True)
+    p_t = p[torch.arange(50), labels]
+    expected = -0.25 * (1 - p_t) ** 2 * p_t.log()
+    assert torch.allclose(focal(low, labels, 0.25, 2), expected, atol=1e-12, rtol=0)
+    assert torch.allclose(focal(low, labels, 1, 0), cross_entropy(low, labels))
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
+def test_focal_s_gradient_is_finite_for_points_that_are_certain(gamma: float) -> None:
+    certain = torch.tensor([[200.0, 0, 0], [0.0, 200, 0]], requires_grad=True)
+    focal(certain, torch.tensor([0, 2]), 0.25, gamma).sum().backward()
+    assert certain.grad is not None
+    assert certain.grad.isfinite().all()
+
+
+def test_class_weights_are_inverse_frequencies_with_mean_one() -> None:
+    counts = torch.tensor([100, 300, 600])
+    weights = class_weights(counts, cap=100)
+    assert torch.allclose(weights * counts, weights[0] * counts[0] * torch.ones(3))
+    assert (weights * counts).sum().item() == pytest.approx(1000)
+    capped = class_weights(torch.tensor([1, 999, 0]), cap=10)
+    assert capped[0] == capped[2]
+    assert capped[0] / capped[1] == pytest.approx(10 * 0.999)
+    assert (capped * torch.tensor([1, 999, 0])).sum().item() == pytest.approx(1000)
+
+
+def test_weighted_cross_entropy_weighs_each_point_by_its_class() -> None:
+    low, points = logits(dtype=torch.float32), batch(40)
+    loss = WeightedPartialCrossEntropy([10, 20, 30, 40], cap=100)
+    single = cross_entropy(at_points(low, points), points.labels)
+    expected = (class_weights(torch.tensor([10, 20, 30, 40]), 100)[points.labels] * single).mean()
+    assert loss(low, points).item() == pytest.approx(expected.item())

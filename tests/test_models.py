@@ -1,0 +1,150 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torchvision.models.segmentation as zoo
+from omegaconf import OmegaConf
+from torch import nn
+from torchvision.models import mobilenet_v2, resnet50
+
+from pointseg.config import construct
+from pointseg.errors import InputError
+from pointseg.losses.functional import upsample
+from pointseg.models import networks
+from tests.conftest import CONF, options
+
+STRIDE = {
+    "deeplabv3_resnet50": 8,
+    "deeplabv3_resnet101": 8,
+    "fcn_resnet50": 8,
+    "lraspp_mobilenet_v3": 8,
+    "deeplabv3_mobilenet_v3": 16,
+    "deeplabv3_mobilenet_v2": 16,
+}
+
+
+def build(name: str, weights: Any = None) -> nn.Module:
+    node = OmegaConf.load(CONF / "model" / f"{name}.yaml")
+    node.weights = None if weights is None else str(weights)  # type: ignore[union-attr]
+    network = construct(node, classes=5)  # type: ignore[arg-type]
+    assert isinstance(network, nn.Module)
+    return network
+
+
+@pytest.mark.parametrize("name", options("model"))
+def test_logits_lie_at_the_network_s_stride_and_gradients_reach_everything(name: str) -> None:
+    network = build(name)
+    logits = network(torch.randint(0, 256, (2, 3, 64, 96), dtype=torch.uint8))
+    assert logits.shape == (2, 5, 64 // STRIDE[name], 96 // STRIDE[name])
+    logits.square().mean().backward()
+    untouched = [key for key, parameter in network.named_parameters() if parameter.grad is None]
+    assert untouched == []
+
+
+@pytest.mark.parametrize(
+    ("name", "builder"),
+    [
+        ("deeplabv3_resnet50", zoo.deeplabv3_resnet50),
+        ("lraspp_mobilenet_v3", zoo.lraspp_mobilenet_v3_large),
+        ("deeplabv3_mobilenet_v3", zoo.deeplabv3_mobilenet_v3_large),
+    ],
+)
+def test_a_torchvision_file_gives_torchvision_s_prediction(name: str, builder: Any, tmp_path: Path) -> None:
+    """With normalisation, own stride and upsampling, the same numbers as torchvision's network."""
+    options = {} if name.startswith("lraspp") else {"aux_loss": True}
+    theirs = builder(weights=None, weights_backbone=None, num_classes=5, **options).eval()
+    torch.save(theirs.state_dict(), tmp_path / "whole.pth")
+    ours = build(name, tmp_path / "whole.pth").eval()
+    images = torch.randint(0, 256, (2, 3, 64, 96), dtype=torch.uint8)
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (networks.IMAGENET_MEAN, networks.IMAGENET_STD))
+    with torch.no_grad():
+        expected = theirs((images / 255 - mean) / std)["out"]
+        assert torch.allclose(upsample(ours(images), (64, 96)), expected, atol=1e-4)
+
+
+def test_a_file_of_other_classes_leaves_only_the_last_layer_new(tmp_path: Path) -> None:
+    coco = zoo.deeplabv3_resnet50(weights=None, weights_backbone=None, num_classes=21, aux_loss=True).state_dict()
+    torch.save(coco, tmp_path / "coco.pth")
+    state = build("deeplabv3_resnet50", tmp_path / "coco.pth").state_dict()
+    differing = {key for key, value in state.items() if key not in coco or not torch.equal(value, coco[key])}
+    assert differing == {"classifier.4.weight", "classifier.4.bias"}
+
+
+@pytest.mark.parametrize(
+    ("name", "encoder"), [("deeplabv3_resnet50", resnet50), ("deeplabv3_mobilenet_v2", mobilenet_v2)]
+)
+def test_an_encoder_file_loads_into_the_encoder(name: str, encoder: Any, tmp_path: Path) -> None:
+    saved = encoder(weights=None).state_dict()
+    torch.save(saved, tmp_path / "encoder.pth")
+    state = build(name, tmp_path / "encoder.pth").state_dict()
+    for key, value in state.items():
+        if key.startswith("backbone."):
+            bare = key.removeprefix("backbone.")
+            assert torch.equal(value, saved[bare] if bare in saved else saved[f"features.{bare}"])
+
+
+@pytest.mark.weights
+def test_the_real_encoder_loads(real_encoder: Path) -> None:
+    state = build("deeplabv3_mobilenet_v2", real_encoder).state_dict()
+    saved = torch.load(real_encoder, weights_only=True)
+    assert torch.equal(state["backbone.0.0.weight"], saved["features.0.0.weight"])
+    assert torch.equal(state["backbone.17.conv.2.weight"], saved["features.17.conv.2.weight"])
+
+
+def test_every_key_that_does_not_fit_is_named(tmp_path: Path) -> None:
+    state = build("deeplabv3_mobilenet_v2").state_dict()
+    state["backbone.1.conv.1.weight"] = torch.zeros(3, 3)
+    state["backbone.extra"] = torch.zeros(1)
+    del state["backbone.0.0.weight"]
+    torch.save(state, tmp_path / "damaged.pth")
+    with pytest.raises(InputError) as error:
+        build("deeplabv3_mobilenet_v2", tmp_path / "damaged.pth")
+    assert "missing: backbone.0.0.weight\n" in str(error.value)
+    assert "not in the network: backbone.extra\n" in str(error.value)
+    assert "of another shape: backbone.1.conv.1.weight\n" in str(error.value)
+
+
+def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
+    torch.save(resnet50(weights=None).state_dict(), tmp_path / "resnet.pth")
+    with pytest.raises(InputError, match=r"missing: backbone\.0\.0\.weight"):
+        build("deeplabv3_mobilenet_v2", tmp_path / "resnet.pth")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a file of weights", b"\x80\x02cos\nsystem\nX\x04\x00\x00\x00trueq\x00\x85R."])
+def test_a_damaged_or_hostile_file_is_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "bad.pth").write_bytes(content)
+    with pytest.raises(InputError, match=r"bad\.pth: cannot be read as weights"):
+        build("deeplabv3_mobilenet_v2", tmp_path / "bad.pth")
+
+
+def test_a_failed_download_says_how_to_give_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", refuse)
+    monkeypatch.setenv("TORCH_HOME", "/nonexistent")
+    monkeypatch.setattr("os.makedirs", lambda *arguments, **options: None)
+    with pytest.raises(InputError, match=r"model\.weights=<file>") as error:
+        build("deeplabv3_resnet50", "COCO_WITH_VOC_LABELS_V1")
+    assert "deeplabv3_resnet50_coco" in str(error.value)
+    assert "no network" in str(error.value)
+
+
+def test_a_download_is_asked_for_by_torchvision_s_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    coco = zoo.deeplabv3_resnet50(weights=None, weights_backbone=None, num_classes=21, aux_loss=True).state_dict()
+    urls = []
+
+    def download(url: str, **options: object) -> dict[str, torch.Tensor]:
+        urls.append(url)
+        return coco
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", download)
+    state = build("deeplabv3_resnet50", "COCO_WITH_VOC_LABELS_V1").state_dict()
+    assert torch.equal(state["backbone.conv1.weight"], coco["backbone.conv1.weight"])
+    assert "deeplabv3_resnet50_coco" in urls[0]
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(InputError, match="COCO_WITH_VOC_LABELS_V1"):
+        build("deeplabv3_resnet50", "COCO_V9")
