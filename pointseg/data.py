@@ -190,10 +190,6 @@ class PointData(lightning.LightningDataModule):
         """The whole scenes of a split, one at a time."""
         return DataLoader(Evaluation(self.dataset.split(split), self.points), batch_size=None)
 
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        # A scene stays on disk; Lightning would try to take its dataclass apart.
-        return batch.to(device) if isinstance(batch, Batch) else batch
-
 
 def _one_thread(worker: int) -> None:
     cv2.setNumThreads(0)  # as torch does in its workers: the cores are shared between them

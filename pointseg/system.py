@@ -25,6 +25,10 @@ class LabelledScene(NamedTuple):
     scene: Scene
     points: Points | None
 
+    def to(self, device: torch.device) -> "LabelledScene":
+        """Itself: a scene stays on disk. Lightning would take its dataclass apart to find tensors."""
+        return self
+
 
 class PointSeg(lightning.LightningModule):
     """A network trained at points and scored on whole scenes.

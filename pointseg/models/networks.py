@@ -11,8 +11,10 @@ import torchvision.models.segmentation as zoo
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torchvision.models import mobilenet_v2
+from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 
+from pointseg.models.deeplabv3plus import DeepLabV3PlusHead
 from pointseg.models.weights import load_weights
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -75,17 +77,28 @@ def fcn_resnet50(classes: int, weights: str | None) -> Network:
 
 
 def deeplabv3_mobilenet_v2(classes: int, weights: str | None) -> Network:
-    """DeepLabV3 on torchvision's MobileNetV2, output stride 16: its last stride becomes a dilation.
+    """DeepLabV3 on torchvision's MobileNetV2, output stride 16."""
+    network = Network(_mobilenet_v2(), DeepLabHead(320, classes, atrous_rates=(6, 12, 18)))
+    return load_weights(network, weights, "mobilenet_v2")
+
+
+def deeplabv3plus_mobilenet_v2(classes: int, weights: str | None) -> Network:
+    """DeepLabV3+ on torchvision's MobileNetV2: output stride 4, its encoder's 16."""
+    backbone = IntermediateLayerGetter(_mobilenet_v2(), {"3": "shallow", "17": "deep"})
+    return load_weights(Network(backbone, DeepLabV3PlusHead(320, 24, classes)), weights, "mobilenet_v2")
+
+
+def _mobilenet_v2() -> nn.Sequential:
+    """The features of torchvision's MobileNetV2 at stride 16: its last stride becomes a dilation.
 
     The last 1×1 convolution of the classifier network (1,280 channels) is left out, as in Sandler et
-    al. 2018, section 6.3; the rates of the head are those of output stride 16.
+    al. 2018, section 6.3.
     """
-    features = mobilenet_v2(weights=None).features[:18]
+    features: nn.Sequential = mobilenet_v2(weights=None).features[:18]
     for block in features[14:]:
         for convolution in block.modules():
             if isinstance(convolution, nn.Conv2d) and convolution.kernel_size == (3, 3):
                 dilation = 1 if convolution.stride == (2, 2) else 2
                 convolution.stride = (1, 1)
                 convolution.dilation = convolution.padding = (dilation, dilation)
-    network = Network(features, DeepLabHead(320, classes, atrous_rates=(6, 12, 18)))
-    return load_weights(network, weights, "mobilenet_v2")
+    return features
