@@ -72,6 +72,7 @@ def make_trainer(config: TrainConfig, **facts: Any) -> Trainer:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")  # Lightning 2.6 with torch 2.15
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its tips; the device is said below
     node = dict(config.trainer)
     if node.get("precision") == "auto":
         node["precision"] = "32-true" if runs.on_cpu(config) else "bf16-mixed"
@@ -79,6 +80,7 @@ def make_trainer(config: TrainConfig, **facts: Any) -> Trainer:
         trainer: Trainer = construct(node, **facts)
     except (MisconfigurationException, ValueError, RuntimeError) as error:
         raise InputError(f"trainer: {error}") from error
+    log.info("Device: %s, precision: %s", trainer.strategy.root_device, trainer.precision)
     return trainer
 
 

@@ -198,7 +198,7 @@ def _building(
 
 def _sensor(image: Float[np.ndarray, "h w 3"], rng: np.random.Generator) -> UInt8[np.ndarray, "h w 3"]:
     """Blur, a tile's own light and colour, and noise."""
-    seen = cv2.GaussianBlur(image, (0, 0), 0.7) * rng.normal(1, 0.1, 3) + rng.normal(0, 10)
+    seen = cv2.GaussianBlur(image, (0, 0), 0.7) * rng.normal(1, 0.07, 3) + rng.normal(0, 8)
     contrast = rng.uniform(0.8, 1.2)
     seen = (seen - seen.mean()) * contrast + seen.mean() + rng.normal(0, 5, image.shape)
     return np.clip(seen, 0, 255).astype(np.uint8)

@@ -15,6 +15,7 @@ from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 
 from pointseg.models.deeplabv3plus import DeepLabV3PlusHead
+from pointseg.models.unet import UNet
 from pointseg.models.weights import load_weights
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -86,6 +87,11 @@ def deeplabv3plus_mobilenet_v2(classes: int, weights: str | None) -> Network:
     """DeepLabV3+ on torchvision's MobileNetV2: output stride 4, its encoder's 16."""
     backbone = IntermediateLayerGetter(_mobilenet_v2(), {"3": "shallow", "17": "deep"})
     return load_weights(Network(backbone, DeepLabV3PlusHead(320, 24, classes)), weights, "mobilenet_v2")
+
+
+def unet(classes: int, weights: str | None) -> Network:
+    """A small U-Net at stride 2, for training from scratch."""
+    return load_weights(Network(UNet(), nn.Conv2d(32, classes, 1)), weights, "unet")
 
 
 def _mobilenet_v2() -> nn.Sequential:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import get_model_weights, get_weight
+from torchvision.models import get_model_weights, get_weight, list_models
 
 from pointseg.errors import InputError
 
@@ -66,13 +66,14 @@ def _read(file: Path) -> State:
 
 
 def _download(name: str, architecture: str) -> State:
+    known = list(get_model_weights(architecture)) if architecture in list_models() else []
     try:
-        entry = get_weight(name) if "." in name else get_model_weights(architecture)[name]
-    except (KeyError, ValueError) as error:
-        known = ", ".join(get_model_weights(architecture).__members__)
+        entry = get_weight(name) if "." in name else next(weights for weights in known if weights.name == name)
+    except (ValueError, StopIteration) as error:
+        listing = ", ".join(weights.name for weights in known) or "none"
         raise InputError(
             f"model.weights={name}: neither a file (.pth, .pt, .ckpt) nor a name torchvision knows for {architecture}; "
-            f"it knows: {known}."
+            f"it knows: {listing}. To train from scratch: model.weights=null."
         ) from error
     try:
         state: State = entry.get_state_dict(progress=True, check_hash=True)

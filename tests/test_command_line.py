@@ -1,0 +1,238 @@
+"""Commands run as processes, as a user runs them."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.conftest import COLOURS, ROOT, Outcome
+from tests.test_training import SCENES, SMALL
+
+Command = Callable[..., Outcome]
+RUN = "hydra.run.dir=run"
+
+
+def test_help_names_the_groups() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "pointseg.train", "--help"], capture_output=True, text=True, cwd=ROOT, timeout=120
+    )
+    assert result.returncode == 0
+    assert "sampler: per_object, random, stratified" in result.stdout
+
+
+def test_train_evaluate_and_sweep(command: Command, tmp_path: Path) -> None:
+    trained = command("pointseg.train", *SCENES, *SMALL, "sampler=stratified", "loss=focal", RUN)
+    assert trained.code == 0, trained.output
+    assert "mean IoU over all 6 classes" in trained.output
+    assert "mean IoU over 5 land-cover classes" in trained.output
+    evaluated = command("pointseg.evaluate", "run=run", "colour_baseline=true")
+    assert evaluated.code == 0, evaluated.output
+    assert "by its colour alone" in evaluated.output
+    scores = json.loads((tmp_path / "run/scores.json").read_text())
+    assert {"val", "history", "test"} == set(scores)
+    assert np.sum(scores["test"]["confusion"]) > 90 * 90
+    pictures = sorted(str(file.relative_to(tmp_path)) for file in (tmp_path / "run/test").rglob("*.png"))
+    assert pictures == [*[f"run/test/Tile 4/image_part_{i:03}.png" for i in range(1, 10)], "run/test/confusion.png"]
+    assert not (tmp_path / "outputs").exists()  # evaluate makes no folder of its own
+
+    swept = command("pointseg.train", "-m", *SCENES, *SMALL, "sampler=random,stratified", "seed=0,1", "hydra.sweep.dir=sweep")
+    assert swept.code == 0, swept.output
+    folders = sorted(file.parent.name for file in tmp_path.glob("sweep/*/scores.json"))
+    assert folders == [
+        "0_random_partial_ce_seed0",
+        "1_random_partial_ce_seed1",
+        "2_stratified_partial_ce_seed0",
+        "3_stratified_partial_ce_seed1",
+    ]
+
+
+def test_a_failed_job_of_a_sweep_does_not_stop_the_others(command: Command, tmp_path: Path) -> None:
+    swept = command("pointseg.train", "-m", *SCENES, *SMALL, "budget=99999,20", "hydra.sweep.dir=sweep")
+    assert swept.code != 0
+    assert "only" in swept.output
+    assert "Traceback" not in swept.output
+    assert [file.parent.name[0] for file in tmp_path.glob("sweep/*/scores.json")] == ["1"]
+
+
+AERIAL = [*SMALL, "dataset.root=data", RUN]
+
+
+@pytest.fixture
+def refused(command: Command) -> Callable[..., str]:
+    """The output of a command that must end in a clear error: no traceback, and no score."""
+
+    def run(module: str, *arguments: str, **environment: str) -> str:
+        result = command(module, *arguments, **environment)
+        assert result.code not in (0, None)
+        assert "Traceback" not in result.output, result.output
+        assert "mean IoU" not in result.output
+        return result.output
+
+    return run
+
+
+Refused = Callable[..., str]
+
+
+def test_a_missing_dataset_folder(refused: Refused, tmp_path: Path) -> None:
+    output = refused("pointseg.train", *AERIAL)
+    assert f"looked in: {tmp_path / 'data'}" in output
+    assert "dataset=synthetic" in output
+
+
+def test_an_empty_dataset_folder(refused: Refused, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    assert "no dataset there" in refused("pointseg.train", *AERIAL)
+
+
+def damage(layout: Path, what: str) -> Path:
+    tile = layout / "Semantic segmentation dataset/Tile 5"
+    image, mask = tile / "images/image_part_004.jpg", tile / "masks/image_part_004.png"
+    match what:
+        case "image without mask":
+            mask.unlink()
+            return image
+        case "mask without image":
+            image.unlink()
+            return mask
+        case "sizes differ":
+            Image.new("RGB", (48, 39), COLOURS["Land"]).save(mask)
+        case "unknown colour":
+            Image.new("RGB", (48, 40), (1, 2, 3)).save(mask)
+        case "truncated image":
+            image.write_bytes(image.read_bytes()[:500])
+            return image
+        case "truncated mask":
+            mask.write_bytes(mask.read_bytes()[:150])
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("image without mask", "no mask"),
+        ("mask without image", "no image"),
+        ("sizes differ", "has 39×48"),
+        ("unknown colour", "#010203 (1,920 pixels)"),
+        ("truncated image", "cannot be read"),
+        ("truncated mask", "cannot be read"),
+    ],
+)
+def test_a_damaged_dataset(refused: Refused, layout: Path, what: str, message: str) -> None:
+    file = damage(layout, what)
+    output = refused("pointseg.train", *AERIAL)
+    assert message in output
+    assert str(file.relative_to(layout.parent)) in output
+
+
+def test_a_class_without_points_is_a_warning(command: Command, layout: Path) -> None:
+    """With one point an image, the rarest classes of the tiny copy are missed."""
+    result = command(
+        "pointseg.train", *AERIAL, "budget=1", "dataset.folds=[{train: [4], val: [1], test: [2]}]", "seed=1"
+    )
+    assert result.code == 0, result.output
+    assert "No training point has the class" in result.output
+    assert "Unlabeled: the network cannot learn it" in result.output
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("budget=0", "at least 1 point"),
+        ("budget=-0.5", "a fraction of the labelled pixels"),
+        ("budget=1000000", "labelled pixels; give a smaller budget"),
+        ("budget=many", "budget=many: expected int | float"),
+        ("sampler=stratifed", "stratified"),
+        ("samplr=random", "samplr"),
+        ("buget=10", "buget"),
+        ("+buget=10", "did you mean 'budget'?"),
+        ("loss=focal loss.gama=3", "gama"),
+        ("loss=focal +loss.gama=3", "did you mean 'gamma'?"),
+        ("+loss.weight=3", "loss.weight"),
+        ("+trainer.max_epoch=3", "did you mean 'max_epochs'?"),
+        ("+model.depth=3", "model.depth"),
+        ("dataset.size=large", "dataset.size=large: expected int"),
+        ("loss=focal loss.gamma=two", "loss.gamma=two: expected float"),
+        ("batch_size=1", "batch norm needs two"),
+        ("tile_size=96 dataset.split={train:[1],val:[3],test:[4]} batch_size=1", "batch norm needs two"),
+        ("overlap=32", "overlap=32: give 0 to 31"),
+        ("trainer=gpu", "trainer: "),
+        ("trainer.precision=7", "trainer: "),
+        ("model.weights=nowhere.pth", "nowhere.pth: there is no such file"),
+        ("model.weights=IMAGENET", "it knows: COCO_WITH_VOC_LABELS_V1"),
+        ("points=nowhere", "nowhere/Tile 1/image_part_001.csv: no such file"),
+        ("model._target_=pointseg.models.nothing", "cannot be imported"),
+        ("seed=1.5", "seed=1.5: expected int"),
+        ("dataset.split={train:[1],val:[1],test:[4]}", "'Tile 1' stands in both"),
+    ],
+)
+def test_a_wrong_option(refused: Refused, override: str, message: str) -> None:
+    assert message in refused("pointseg.train", *SCENES, *SMALL, *override.split(" "), RUN)
+
+
+def test_weights_that_do_not_fit(refused: Refused, tmp_path: Path) -> None:
+    torch.save({"backbone.conv1.weight": torch.zeros(2)}, tmp_path / "other.pth")
+    output = refused("pointseg.train", *SCENES, *SMALL, "model.weights=other.pth", RUN)
+    assert "missing: backbone.0.0.weight" in output
+    assert "not in the network: backbone.conv1.weight" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "run: give the folder of a run"),
+        (("run=nowhere",), "run=nowhere: not the folder of a run"),
+        (("run=.",), "run=.: not the folder of a run"),
+        (("run=nowhere", "split=future"), "choose train, val or test"),
+    ],
+)
+def test_a_run_folder_that_is_not_one(refused: Refused, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+    assert message in refused("pointseg.evaluate", *arguments)
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run on a tiny copy of the aerial layout, with six classes."""
+    from tests.conftest import write_layout
+    from tests.test_training import train
+
+    root = tmp_path_factory.mktemp("finished")
+    write_layout(root / "data")
+    train(root / "run", "dataset=aerial", f"dataset.root={root / 'data'}")
+    return root
+
+
+def copy(finished: Path, tmp_path: Path) -> Any:
+    shutil.copytree(finished / "run", tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_a_checkpoint_of_other_classes(refused: Refused, finished: Path, tmp_path: Path) -> None:
+    config = copy(finished, tmp_path) / "config.yaml"
+    config.write_text(config.read_text().replace("unlabeled: class", "unlabeled: ignore"))
+    shutil.rmtree(tmp_path / "run/points")
+    output = refused("pointseg.evaluate", "run=run")
+    assert "was trained on the classes" in output
+    assert "'Unlabeled'" in output
+
+
+def test_a_damaged_checkpoint(refused: Refused, finished: Path, tmp_path: Path) -> None:
+    file = copy(finished, tmp_path) / "best.ckpt"
+    file.write_bytes(file.read_bytes()[:1000])
+    assert "best.ckpt: cannot be read as weights" in refused("pointseg.evaluate", "run=run")
+
+
+def test_a_run_is_never_overwritten(refused: Refused, finished: Path, tmp_path: Path) -> None:
+    folder = copy(finished, tmp_path)
+    before = (folder / "best.ckpt").read_bytes()
+    assert "already holds a run" in refused("pointseg.train", *SCENES, *SMALL, RUN)
+    assert (folder / "best.ckpt").read_bytes() == before

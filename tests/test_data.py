@@ -1,0 +1,137 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pointseg.augment import Augment
+from pointseg.data import Epoch, PointData
+from pointseg.errors import InputError
+from pointseg.samplers.random import Random
+from pointseg.types import IGNORE, Dataset
+from tests.conftest import ArrayScene
+
+TILE = 16
+
+
+def scene(name: str, group: str, shape: tuple[int, int] = (30, 40)) -> ArrayScene:
+    rng = np.random.default_rng(len(name) + ord(name[0]))
+    mask = rng.choice(np.array([0, 1, IGNORE], np.uint8), shape)
+    # The image tells the label of every pixel, so that a point can be checked after augmentation.
+    return ArrayScene(name, np.stack([mask] * 3, -1), mask, group)
+
+
+def dataset(**options: Any) -> Dataset:
+    splits = {
+        "train": [scene("a", "1"), scene("b", "1", (20, 50))],
+        "val": [scene("c", "2"), scene("e", "2"), scene("f", "2")],
+        "test": [scene("d", "3")],
+    }
+    palette = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9]], np.uint8)
+    return Dataset(("x", "y", "z"), palette, (True, True, False), **{**splits, **options})
+
+
+def data(folder: Path, augment: Augment | None = None, **options: Any) -> PointData:
+    settings: dict[str, Any] = {
+        "dataset": dataset(),
+        "sampler": Random(),
+        "budget": 0.2,
+        "seed": 0,
+        "points": None,
+        "folder": folder,
+        "augment": augment or Augment(TILE, scale=1, colour=0),
+        "tile_size": TILE,
+        "batch_size": 3,
+        "num_workers": 0,
+    }
+    built = PointData(**{**settings, **options})
+    built.prepare_data()
+    built.setup("fit")
+    return built
+
+
+def epoch(built: PointData, number: int = 0) -> list[Any]:
+    loader = built.train_dataloader()
+    loader.sampler.set_epoch(number)  # type: ignore[union-attr]
+    return list(loader)
+
+
+def test_an_epoch_shows_every_point_once_with_its_own_label(tmp_path: Path) -> None:
+    built = data(tmp_path)
+    batches = epoch(built)
+    assert sum(len(batch.labels) for batch in batches) == sum(built.counts)
+    for batch in batches:
+        tile, row, col = batch.points.long().unbind(1)
+        assert (batch.images[tile, 0, row, col] == batch.labels).all()
+        assert batch.images.shape[1:] == (3, TILE, TILE)
+        assert batch.images.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_points_are_drawn_once_and_only_for_training_and_validation(tmp_path: Path) -> None:
+    built = data(tmp_path)
+    before = {file: file.read_text() for file in tmp_path.rglob("*.csv")}
+    assert {file.stem for file in before} == {"a", "b", "c", "e", "f"}
+    epoch(built, 0)
+    epoch(built, 1)
+    data(tmp_path, seed=99)  # what is drawn stays drawn
+    assert {file: file.read_text() for file in tmp_path.rglob("*.csv")} == before
+
+
+def test_another_run_s_points_are_copied(tmp_path: Path) -> None:
+    first = data(tmp_path / "first")
+    second = data(tmp_path / "second", points=tmp_path / "first", seed=5)
+    assert (second.points["a"].rows == first.points["a"].rows).all()
+    assert (tmp_path / "second/a.csv").read_text() == (tmp_path / "first/a.csv").read_text()
+
+
+def test_a_class_without_a_point_is_warned_of_by_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data(tmp_path)
+    assert "No training point has the class z" in caplog.text
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_tiles_do_not_depend_on_the_number_of_workers(tmp_path: Path, workers: int) -> None:
+    def run(workers: int, number: int = 0) -> list[Any]:
+        return epoch(data(tmp_path, Augment(TILE), num_workers=workers), number)
+
+    for expected, batch in zip(run(0), run(workers), strict=True):
+        assert torch.equal(expected.images, batch.images)
+        assert torch.equal(expected.points, batch.points)
+    assert not torch.equal(run(0)[0].images, run(0, number=1)[0].images)
+
+
+@pytest.mark.parametrize(("tiles", "batch_size", "sizes"), [(7, 3, [3, 4]), (8, 3, [3, 3, 2]), (2, 4, [2]), (45, 4, [4] * 10 + [5])])
+def test_no_batch_of_one_is_left(tiles: int, batch_size: int, sizes: list[int]) -> None:
+    batches = list(Epoch([(TILE, TILE)] * tiles, TILE, batch_size, seed=0))
+    assert [len(batch) for batch in batches] == sizes
+    assert sorted(request.scene for batch in batches for request in batch) == list(range(tiles))
+
+
+@pytest.mark.parametrize(("tiles", "batch_size"), [(5, 1), (1, 4)])
+def test_a_batch_of_one_image_is_refused(tiles: int, batch_size: int) -> None:
+    with pytest.raises(InputError, match="batch norm needs two"):
+        Epoch([(TILE, TILE)] * tiles, TILE, batch_size, seed=0)
+
+
+def test_ranks_share_tiles_and_scenes_without_overlap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = data(tmp_path)
+    alone = list(Epoch([(40, 40)] * 4, TILE, 6, seed=0))
+    shares, scenes = [], []
+    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
+    for rank in range(2):
+        monkeypatch.setattr("torch.distributed.get_rank", lambda rank=rank: rank)
+        shares.append(list(Epoch([(40, 40)] * 4, TILE, 3, seed=0)))
+        scenes += [labelled.scene.id for labelled in built.val_dataloader()]
+    assert [sorted(a + b) for a, b in zip(*shares, strict=True)] == [sorted(batch) for batch in alone]
+    assert sorted(scenes) == ["c", "e", "f"]
+
+
+def test_splits_that_share_a_group_are_refused_unless_asked_for() -> None:
+    shared = {"test": [scene("d", "1")]}
+    with pytest.raises(InputError, match=r"'1' stands in both 'train' and 'test'"):
+        dataset(**shared)
+    assert dataset(**shared, leaks=True).leaks
+    with pytest.raises(InputError, match="'val' holds no scene"):
+        dataset(val=[])

@@ -1,0 +1,161 @@
+"""Whole runs in memory-sized pieces: every option builds and steps, and a run folder reloads alone."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from pointseg import runs
+from pointseg.config import CONF, parse
+from pointseg.fit import fit, make_trainer
+from tests.conftest import options
+
+SCENES = [
+    "dataset=synthetic",
+    "dataset.tiles=4",
+    "dataset.size=96",
+    "dataset.split={train: [1, 2], val: [3], test: [4]}",
+]
+SMALL = [
+    "model=lraspp_mobilenet_v3",
+    "model.weights=null",
+    "tile_size=32",
+    "overlap=8",
+    "budget=40",
+    "trainer.max_epochs=1",
+    "+trainer.limit_train_batches=2",
+    "+trainer.enable_progress_bar=false",
+    "trainer.log_every_n_steps=1",
+]
+
+
+def composed(*overrides: str) -> DictConfig:
+    scenes = [] if any(override.startswith("dataset=") for override in overrides) else SCENES
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("train", [*scenes, *SMALL, *overrides])
+
+
+def train(folder: Path, *overrides: str) -> dict[str, Any]:
+    folder.mkdir(parents=True, exist_ok=True)
+    fit(composed(*overrides), folder, {"loss": "focal"})
+    scores = json.loads((folder / "scores.json").read_text())
+    assert isinstance(scores, dict)
+    return scores
+
+
+GROUPS = ("sampler", "loss", "optimizer", "schedule", "model")
+
+
+@pytest.mark.parametrize(("group", "option"), [(group, option) for group in GROUPS for option in options(group)])
+def test_every_option_takes_a_training_step(group: str, option: str, tmp_path: Path) -> None:
+    overrides = [f"{group}={option}", "model.weights=null"]
+    data, system = runs.build(parse(composed(*overrides)), tmp_path)
+    before = {name: parameter.clone() for name, parameter in system.model.named_parameters()}
+    config = parse(composed(*overrides, "+trainer.limit_val_batches=0", "+trainer.enable_checkpointing=false"))
+    make_trainer(config, logger=False, default_root_dir=tmp_path).fit(system, data)
+    parameters = dict(system.model.named_parameters())
+    assert all(parameter.isfinite().all() for parameter in parameters.values())
+    assert any(not torch.equal(before[name], parameter) for name, parameter in parameters.items())
+
+
+@pytest.mark.parametrize("experiment", options("experiment"))
+def test_every_experiment_composes(experiment: str) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = parse(compose("train", [f"experiment={experiment}"]))
+    assert config.overlap < config.tile_size
+
+
+def test_a_run_folder_holds_what_it_should_and_reloads_alone(tmp_path: Path) -> None:
+    scores = train(tmp_path / "run", "trainer.max_epochs=2")
+    folder = (tmp_path / "run").rename(tmp_path / "moved")
+    assert {"config.yaml", "best.ckpt", "last.ckpt", "scores.json", "points"} <= {f.name for f in folder.iterdir()}
+    assert [epoch["epoch"] for epoch in scores["history"]] == [1, 2]
+    assert scores["val"]["final"] == scores["history"][-1]
+    best = max(scores["history"], key=lambda epoch: epoch["miou_all_classes"])
+    assert scores["val"]["best"] == best
+    config, data, system = runs.load(folder, "best")
+    make_trainer(config, logger=False).validate(system, data, verbose=False)
+    assert system.scores["miou_all_classes"] == pytest.approx(best["miou_all_classes"], abs=1e-6)
+    assert system.scores["loss"] == pytest.approx(best["loss"], rel=1e-5)
+
+
+def test_the_same_seed_gives_the_same_scores_and_another_seed_others(tmp_path: Path) -> None:
+    first, again, other = (train(tmp_path / name, f"seed={seed}") for name, seed in (("a", 0), ("b", 0), ("c", 1)))
+    assert first["history"] == again["history"]
+    assert first["history"] != other["history"]
+    drawn = [(tmp_path / name / "points/Tile 1/image_part_001.csv").read_text() for name in "abc"]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_tensorboard_shows_losses_scores_pictures_and_hparams(tmp_path: Path) -> None:
+    train(tmp_path)
+    events = EventAccumulator(str(tmp_path), size_guidance={"images": 0}).Reload()
+    scalars = set(events.Tags()["scalars"])
+    assert {
+        "train/loss_step",
+        "train/loss_epoch",
+        "train/miou_all_classes",
+        "val/loss",
+        "val/miou_all_classes",
+        "val/miou_land_cover",
+        "val/kappa",
+        "val/iou/Building",
+        "lr-Adam",
+        "best/miou_all_classes",
+    } <= scalars
+    images = set(events.Tags()["images"])
+    assert {"points per class", "confusion"} <= images
+    assert len([tag for tag in images if tag.startswith("validation/Tile 3")]) == 4
+    content = events.SummaryMetadata("_hparams_/session_start_info").SerializeToString()
+    assert b"focal" in content
+
+
+def test_the_scores_of_a_scene_do_not_depend_on_how_it_is_windowed(tmp_path: Path) -> None:
+    """A network that sees one pixel at a time must score the same for any tiles."""
+    data, system = runs.build(parse(composed()), tmp_path)
+    system.model = torch.nn.Sequential(_ToFloat(), torch.nn.Conv2d(3, 6, 1))
+    results = []
+    for tile_size, overlap in ((32, 0), (32, 20), (20, 5)):
+        system.tile_size, system.overlap = tile_size, overlap
+        make_trainer(parse(composed()), logger=False).test(system, data.scenes("test"), verbose=False)
+        results.append(system.confusion)
+    assert torch.equal(results[0], results[1])
+    assert torch.equal(results[0], results[2])
+    labelled = sum((scene.mask(runs_whole(scene)) != 255).sum() for scene in data.dataset.test)
+    assert results[0].sum() == labelled
+
+
+def runs_whole(scene: Any) -> Any:
+    from pointseg.scenes import whole
+
+    return whole(scene)
+
+
+class _ToFloat(torch.nn.Module):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images / 64
+
+
+def test_training_learns(tmp_path: Path) -> None:
+    """A small network from scratch gets beyond naming the largest class, on scenes it was not trained on."""
+    scores = train(
+        tmp_path,
+        "model=deeplabv3plus_mobilenet_v2",
+        "model.weights=null",
+        "trainer.max_epochs=25",
+        "trainer.limit_train_batches=1.0",
+        "+trainer.check_val_every_n_epoch=25",
+        "optimizer=adamw",
+        "optimizer.lr=3e-3",
+        "schedule=one_cycle",
+        "sampler=stratified",
+        "batch_size=9",
+    )
+    print({k:v for k,v in scores["val"]["final"].items()})
+    assert scores["val"]["final"]["kappa"] > 0.2
