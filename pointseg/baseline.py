@@ -26,7 +26,7 @@ def score(data: PointData, split: str, seed: int = 0) -> dict[str, float]:
     table = forest.predict(levels).astype(np.uint8)
     dataset = data.dataset
     collected = metrics.collection(len(dataset.classes))
-    for scene in dataset.split(split):
+    for scene in dataset.splits[split]:
         prediction = table[_codes(scene.image(whole(scene)))]
         collected.update(torch.from_numpy(prediction).flatten(), torch.from_numpy(scene.mask(whole(scene))).flatten())
     return metrics.scores(collected.compute(), dataset.classes, dataset.land_cover)
@@ -34,8 +34,8 @@ def score(data: PointData, split: str, seed: int = 0) -> dict[str, float]:
 
 def _training_set(data: PointData, seed: int) -> tuple[np.ndarray, np.ndarray]:
     colours: list[np.ndarray] = []
-    labels: Sequence[np.ndarray] = [data.points[scene.id].labels for scene in data.dataset.train]
-    for scene in data.dataset.train:
+    labels: Sequence[np.ndarray] = [data.points[scene.id].labels for scene in data.dataset.splits["train"]]
+    for scene in data.dataset.splits["train"]:
         points = data.points[scene.id]
         colours.append(scene.image(whole(scene))[points.rows.astype(int), points.cols.astype(int)] >> (8 - BITS))
     order = np.random.default_rng(seed).permutation(sum(map(len, labels)))[:LIMIT]

@@ -51,7 +51,10 @@ class TrainConfig:
 
 # What runs.build adds to a node by name, so that yaml need not hold it.
 FACTS = frozenset(
-    "tile_size classes counts params optimizer total_steps T_max total_iters max_lr logger callbacks default_root_dir".split()
+    (
+        *("tile_size", "classes", "counts", "params", "optimizer", "logger", "callbacks", "default_root_dir"),
+        *("total_steps", "T_max", "total_iters", "max_lr"),  # of torch's schedules
+    )
 )
 
 
@@ -73,7 +76,7 @@ def parse(cfg: DictConfig) -> TrainConfig:
         if key not in content:
             raise InputError(f"{key}: missing from the configuration; conf/train.yaml has its default.")
         _check_value(key, content[key], hint)
-    config = TrainConfig(**content)
+    config = TrainConfig(**{str(key): value for key, value in content.items()})
     for key in known:
         if isinstance(content[key], dict):
             _check_node(key, content[key])

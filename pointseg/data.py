@@ -162,16 +162,16 @@ class PointData(lightning.LightningDataModule):
             log.warning("No training point has the class %s: the network cannot learn it.", ", ".join(absent))
 
     def _labelled(self) -> list[Scene]:
-        return [*self.dataset.train, *self.dataset.val]
+        return [*self.dataset.splits["train"], *self.dataset.splits["val"]]
 
     @property
     def counts(self) -> list[int]:
         """Drawn points of each class in the training scenes."""
-        labels = [self.points[scene.id].labels for scene in self.dataset.train]
-        return np.bincount(np.concatenate(labels), minlength=len(self.dataset.classes)).tolist()
+        labels = [self.points[scene.id].labels for scene in self.dataset.splits["train"]]
+        return [int(n) for n in np.bincount(np.concatenate(labels), minlength=len(self.dataset.classes))]
 
     def train_dataloader(self) -> DataLoader[Any]:
-        scenes = self.dataset.train
+        scenes = self.dataset.splits["train"]
         epoch = Epoch([scene.shape for scene in scenes], self.tile_size, self.batch_size, self.seed)
         return DataLoader(
             Tiles(scenes, [self.points[scene.id] for scene in scenes], self.augment),
@@ -188,7 +188,7 @@ class PointData(lightning.LightningDataModule):
 
     def scenes(self, split: str) -> DataLoader[Any]:
         """The whole scenes of a split, one at a time."""
-        return DataLoader(Evaluation(self.dataset.split(split), self.points), batch_size=None)
+        return DataLoader(Evaluation(self.dataset.splits[split], self.points), batch_size=None)
 
 
 def _one_thread(worker: int) -> None:

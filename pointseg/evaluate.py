@@ -1,6 +1,6 @@
 """Score a run on whole scenes of a split it was not trained on, with a picture of each.
 
-    python -m pointseg.evaluate run=outputs/<run>
+python -m pointseg.evaluate run=outputs/<run>
 """
 
 import hydra

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torchmetrics import MetricCollection
+from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassCohenKappa, MulticlassConfusionMatrix, MulticlassJaccardIndex
 
 from pointseg.types import IGNORE
@@ -20,11 +20,10 @@ def collection(classes: int) -> MetricCollection:
 
     Pixels whose truth is IGNORE do not count.
     """
-    options = {"num_classes": classes, "ignore_index": IGNORE, "validate_args": False}
-    metrics = {
-        "confusion": MulticlassConfusionMatrix(**options),
-        "iou": MulticlassJaccardIndex(average="none", **options),
-        "kappa": MulticlassCohenKappa(**options),
+    metrics: dict[str, Metric | MetricCollection] = {
+        "confusion": MulticlassConfusionMatrix(classes, ignore_index=IGNORE, validate_args=False),
+        "iou": MulticlassJaccardIndex(classes, average="none", ignore_index=IGNORE, validate_args=False),
+        "kappa": MulticlassCohenKappa(classes, ignore_index=IGNORE, validate_args=False),
     }
     return MetricCollection(metrics, compute_groups=[list(metrics)])
 
@@ -69,4 +68,3 @@ def table(values: dict[str, float], classes: Sequence[str], land_cover: Sequence
     lines.append(f"  {'kappa':<36}{values['kappa']:.3f}")
     lines += [f"  {'IoU ' + label:<36}{values[f'iou/{label}']:.3f}" for label in classes]
     return "\n".join(lines)
-

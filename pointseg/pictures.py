@@ -18,7 +18,7 @@ class TrainingPictures(Callback):
 
     def __init__(self, dataset: Dataset, scenes: int = 4) -> None:
         self.dataset = dataset
-        self.shown = set(np.linspace(0, len(dataset.val) - 1, scenes).round().astype(int).tolist())
+        self.shown = set(np.linspace(0, len(dataset.splits["val"]) - 1, scenes).round().astype(int).tolist())
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         counts: list[int] = trainer.datamodule.counts  # type: ignore[attr-defined]
@@ -34,7 +34,9 @@ class TrainingPictures(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         if batch_idx in self.shown:
-            figure = plots.panel(batch.scene, batch.points, outputs, self.dataset.palette, self.dataset.classes)
+            figure = plots.panel(
+                batch.scene, batch.points, outputs["class_map"], self.dataset.palette, self.dataset.classes
+            )
             _show(trainer, f"validation/{batch.scene.id}", figure)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -63,7 +65,9 @@ class EvaluationPictures(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        figure = plots.panel(batch.scene, batch.points, outputs, self.dataset.palette, self.dataset.classes)
+        figure = plots.panel(
+            batch.scene, batch.points, outputs["class_map"], self.dataset.palette, self.dataset.classes
+        )
         file = self.folder / f"{batch.scene.id}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(file)

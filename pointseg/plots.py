@@ -20,7 +20,7 @@ def colour(classes_at: UInt8[np.ndarray, "h w"], palette: Palette) -> UInt8[np.n
     """A map of class indices in the palette's colours; IGNORE is black."""
     table = np.zeros((IGNORE + 1, 3), np.uint8)
     table[: len(palette)] = palette
-    return table[classes_at]
+    return np.asarray(table[classes_at])
 
 
 def panel(
@@ -68,7 +68,7 @@ def _reduce(
 
 
 def _tint(image: UInt8[np.ndarray, "h w 3"], where: Bool[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
-    grey = image.mean(-1, keepdims=True).repeat(3, -1).astype(np.uint8)
+    grey: UInt8[np.ndarray, "h w 3"] = image.mean(-1, keepdims=True).repeat(3, -1).astype(np.uint8)
     grey[where] = (220, 30, 30)
     return grey
 

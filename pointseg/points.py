@@ -37,7 +37,8 @@ def count(budget: int | float, labelled: int, scene: str) -> int:
         raise InputError(f"budget={budget}: give at least 1 point per scene, or a fraction such as budget=0.01.")
     if budget > labelled:
         raise InputError(
-            f"budget={budget}: scene {scene!r} has only {labelled:,} labelled pixels; give a smaller budget or a fraction."
+            f"budget={budget}: scene {scene!r} has only {labelled:,} labelled pixels; give a smaller budget or a "
+            "fraction."
         )
     return budget
 
@@ -61,7 +62,9 @@ def save(points: Points, file: Path, classes: Sequence[str]) -> None:
 def load(file: Path, scene: Scene, classes: Sequence[str]) -> Points:
     """Read what `save` wrote. Raises InputError naming the line of a point that does not fit the scene."""
     if not file.is_file():
-        raise InputError(f"{file}: no such file; the folder of points needs one for each scene, {scene.id!r} among them.")
+        raise InputError(
+            f"{file}: no such file; the folder of points needs one for each scene, {scene.id!r} among them."
+        )
     label_of = {name: label for label, name in enumerate(classes)}
     with file.open(newline="") as stream:
         lines = csv.reader(stream)

@@ -1,8 +1,8 @@
 """A run is a folder that can be reloaded alone.
 
-    config.yaml   the resolved configuration      points/      the annotation it was trained on
-    best.ckpt     best validation mIoU            last.ckpt    the end of the last epoch
-    scores.json   validation and test scores      events.out…  TensorBoard
+config.yaml   the resolved configuration      points/      the annotation it was trained on
+best.ckpt     best validation mIoU            last.ckpt    the end of the last epoch
+scores.json   validation and test scores      events.out…  TensorBoard
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from pointseg.config import TrainConfig, construct, parse
+from pointseg.config import Node, TrainConfig, construct, parse
 from pointseg.data import PointData
 from pointseg.errors import InputError
 from pointseg.models.weights import read_checkpoint
@@ -63,7 +63,7 @@ def build(config: TrainConfig, folder: Path) -> tuple[PointData, PointSeg]:
     return data, system
 
 
-def _schedule(node: dict[str, Any], optimizer: torch.optim.Optimizer, steps: int) -> Any:
+def _schedule(node: Node, optimizer: torch.optim.Optimizer, steps: int) -> Any:
     # Each of torch's schedules has its own name for the length of a run.
     lr = [group["lr"] for group in optimizer.param_groups]
     return construct(node, optimizer=optimizer, total_steps=steps, T_max=steps, total_iters=steps, max_lr=lr)
@@ -83,7 +83,9 @@ def save_config(cfg: DictConfig, folder: Path) -> None:
     """Begin a run in `folder`. Raises InputError where there is one already, so that none is overwritten."""
     file = folder / "config.yaml"
     if file.exists() and "LOCAL_RANK" not in os.environ:  # other ranks follow the first into its folder
-        raise InputError(f"{folder} already holds a run; give another folder with hydra.run.dir=<folder>, or remove it.")
+        raise InputError(
+            f"{folder} already holds a run; give another folder with hydra.run.dir=<folder>, or remove it."
+        )
     OmegaConf.save(cfg, file, resolve=True)
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from pointseg.errors import InputError
-from pointseg.types import IGNORE, Scene, Shape, Window
+from pointseg.types import Scene, Shape, Window
 
 Scale = Literal["native"] | int
 """`native`, or the side in pixels of the square that every scene is resized to."""
@@ -178,7 +178,9 @@ def _open(file: Path) -> Image.Image:
         image = Image.open(file)
         image.load()
     except Exception as error:  # every decoder has its own errors for a damaged file
-        raise InputError(f"{file}: cannot be read ({error}); the file is damaged or cut short: copy it anew.") from error
+        raise InputError(
+            f"{file}: cannot be read ({error}); the file is damaged or cut short: copy it anew."
+        ) from error
     return image
 
 

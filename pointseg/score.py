@@ -9,24 +9,25 @@ from pointseg import baseline, metrics, runs
 from pointseg.errors import InputError
 from pointseg.fit import make_trainer
 from pointseg.pictures import EvaluationPictures
+from pointseg.types import SPLITS
 
 log = logging.getLogger(__name__)
 
 
 def evaluate(folder: Path, split: str, checkpoint: str, colour_baseline: bool) -> dict[str, float]:
     """Write the scores of a run on `split` into its scores.json, and pictures into its folder `<split>`."""
-    if split not in ("train", "val", "test"):
-        raise InputError(f"split={split}: choose train, val or test.")
+    if split not in SPLITS:
+        raise InputError(f"split={split}: choose {', '.join(SPLITS)}.")
     if checkpoint not in ("best", "last"):
         raise InputError(f"checkpoint={checkpoint}: choose best or last.")
     config, data, system = runs.load(folder, checkpoint)
     pictures = EvaluationPictures(data.dataset, folder / split)
     trainer = make_trainer(config, logger=False, callbacks=[pictures], default_root_dir=folder)
-    system.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    system.model.to(memory_format=torch.channels_last)
     trainer.test(system, data.scenes(split), verbose=False)
     result = {"checkpoint": checkpoint, **system.scores, "confusion": system.confusion.tolist()}
     text = metrics.table(system.scores, system.classes, system.land_cover)
-    log.info("%s, %s checkpoint, %d scenes:\n%s", split, checkpoint, len(data.dataset.split(split)), text)
+    log.info("%s, %s checkpoint, %d scenes:\n%s", split, checkpoint, len(data.dataset.splits[split]), text)
     if colour_baseline:
         scores = baseline.score(data, split)
         result["colour_baseline"] = scores

@@ -86,11 +86,11 @@ class PointSeg(lightning.LightningModule):
         self.point_metrics.reset()
         self.log_dict({f"train/{name}": values[name] for name in ("accuracy", "miou_all_classes", "miou_land_cover")})
 
-    def validation_step(self, labelled: LabelledScene, index: int) -> UInt8[np.ndarray, "h w"]:
-        return self._evaluate(labelled)
+    def validation_step(self, labelled: LabelledScene, index: int) -> dict[str, Any]:
+        return {"class_map": self._evaluate(labelled)}
 
-    def test_step(self, labelled: LabelledScene, index: int) -> UInt8[np.ndarray, "h w"]:
-        return self._evaluate(labelled)
+    def test_step(self, labelled: LabelledScene, index: int) -> dict[str, Any]:
+        return {"class_map": self._evaluate(labelled)}
 
     def _evaluate(self, labelled: LabelledScene) -> UInt8[np.ndarray, "h w"]:
         """The scene's class map; its pixels enter the scores, its points the loss."""

@@ -39,8 +39,8 @@ def read(scene: Scene, window: Window) -> UInt8[np.ndarray, "h w c"]:
     top, left = max(window.row, 0), max(window.col, 0)
     bottom, right = min(window.row + window.height, height), min(window.col + window.width, width)
     inside = scene.image(Window(top, left, bottom - top, right - left))
-    overhang = (top - window.row, window.row + window.height - bottom)
-    overhang += (left - window.col, window.col + window.width - right)
-    if not any(overhang):
+    above, below = top - window.row, window.row + window.height - bottom
+    before, after = left - window.col, window.col + window.width - right
+    if not (above or below or before or after):
         return inside
-    return np.asarray(cv2.copyMakeBorder(inside, *overhang, borderType=cv2.BORDER_REFLECT_101))
+    return np.asarray(cv2.copyMakeBorder(inside, above, below, before, after, cv2.BORDER_REFLECT_101))

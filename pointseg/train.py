@@ -1,7 +1,7 @@
 """Train from points.
 
-    python -m pointseg.train sampler=stratified loss=focal
-    python -m pointseg.train -m sampler=random,stratified loss=partial_ce,focal seed=0,1,2
+python -m pointseg.train sampler=stratified loss=focal
+python -m pointseg.train -m sampler=random,stratified loss=partial_ce,focal seed=0,1,2
 """
 
 import hydra

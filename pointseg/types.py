@@ -5,7 +5,7 @@ Frame of every coordinate: pixels, rows downwards and columns to the right; (0, 
 of the top-left pixel, so a pixel covers [-0.5, 0.5) around its own row and column.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -18,6 +18,8 @@ from pointseg.errors import InputError
 
 IGNORE = 255
 """The value of a mask pixel that belongs to no class: neither drawn as a point nor scored."""
+
+SPLITS = ("train", "val", "test")
 
 Shape = tuple[int, int]
 
@@ -97,7 +99,7 @@ class Scene(Protocol):
 
 @dataclass(frozen=True)
 class Dataset:
-    """The scenes of each split and the legend of their masks.
+    """The scenes of each split (train, val, test) and the legend of their masks.
 
     land_cover: for each class, whether it counts in the mean over land-cover classes (a class such
         as "Unlabeled" does not).
@@ -108,19 +110,16 @@ class Dataset:
     classes: tuple[str, ...]
     palette: UInt8[np.ndarray, "k 3"]
     land_cover: tuple[bool, ...]
-    train: Sequence[Scene]
-    val: Sequence[Scene]
-    test: Sequence[Scene]
+    splits: Mapping[str, Sequence[Scene]]
     leaks: bool = False
 
     def __post_init__(self) -> None:
-        splits = {"train": self.train, "val": self.val, "test": self.test}
-        if empty := [name for name, scenes in splits.items() if not scenes]:
+        if empty := [name for name in SPLITS if not self.splits.get(name)]:
             raise InputError(f"dataset: the split {empty[0]!r} holds no scene; give it one in the yaml.")
         if self.leaks:
             return
         owner: dict[str, str] = {}
-        for name, scenes in splits.items():
+        for name, scenes in self.splits.items():
             for scene in scenes:
                 if owner.setdefault(scene.group, name) != name:
                     raise InputError(
@@ -128,10 +127,6 @@ class Dataset:
                         "scores would be measured on ground seen in training. Give each group to one split, "
                         "or ask for the leak with dataset.split=images."
                     )
-
-    def split(self, name: str) -> Sequence[Scene]:
-        scenes: Sequence[Scene] = {"train": self.train, "val": self.val, "test": self.test}[name]
-        return scenes
 
 
 @runtime_checkable

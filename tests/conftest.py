@@ -14,10 +14,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from PIL import Image
 
 torch.set_num_threads(1)
 cv2.setNumThreads(0)
+settings.register_profile("untimed", deadline=None)  # a busy machine is not a defect
+settings.load_profile("untimed")
 
 ROOT = Path(__file__).parent.parent
 CONF = ROOT / "conf"

@@ -21,7 +21,7 @@ def every_pixel(side: int) -> Points:
     return Points(rows, cols, np.arange(side * side))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(20, 120), st.integers(0, 2**32))
 def test_no_point_is_lost_doubled_or_relabelled(side: int, seed: int) -> None:
     augment = Augment(SIDE)
@@ -33,7 +33,7 @@ def test_no_point_is_lost_doubled_or_relabelled(side: int, seed: int) -> None:
         assert axis.max() < SIDE - 0.5
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from([30, 48, 100, 120]), st.integers(0, 2**32))
 def test_points_move_with_the_image_to_a_fraction_of_a_pixel(side: int, seed: int) -> None:
     augment = Augment(SIDE, colour=0)

@@ -43,7 +43,9 @@ def test_train_evaluate_and_sweep(command: Command, tmp_path: Path) -> None:
     assert pictures == [*[f"run/test/Tile 4/image_part_{i:03}.png" for i in range(1, 10)], "run/test/confusion.png"]
     assert not (tmp_path / "outputs").exists()  # evaluate makes no folder of its own
 
-    swept = command("pointseg.train", "-m", *SCENES, *SMALL, "sampler=random,stratified", "seed=0,1", "hydra.sweep.dir=sweep")
+    swept = command(
+        "pointseg.train", "-m", *SCENES, *SMALL, "sampler=random,stratified", "seed=0,1", "hydra.sweep.dir=sweep"
+    )
     assert swept.code == 0, swept.output
     folders = sorted(file.parent.name for file in tmp_path.glob("sweep/*/scores.json"))
     assert folders == [
@@ -191,10 +193,12 @@ def test_weights_that_do_not_fit(refused: Refused, tmp_path: Path) -> None:
         ((), "run: give the folder of a run"),
         (("run=nowhere",), "run=nowhere: not the folder of a run"),
         (("run=.",), "run=.: not the folder of a run"),
-        (("run=nowhere", "split=future"), "choose train, val or test"),
+        (("run=nowhere", "split=future"), "choose train, val, test"),
     ],
 )
-def test_a_run_folder_that_is_not_one(refused: Refused, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+def test_a_run_folder_that_is_not_one(
+    refused: Refused, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
     assert message in refused("pointseg.evaluate", *arguments)
     assert not (tmp_path / "nowhere").exists()
 

@@ -29,7 +29,8 @@ def dataset(**options: Any) -> Dataset:
         "test": [scene("d", "3")],
     }
     palette = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9]], np.uint8)
-    return Dataset(("x", "y", "z"), palette, (True, True, False), **{**splits, **options})
+    leaks = options.pop("leaks", False)
+    return Dataset(("x", "y", "z"), palette, (True, True, False), {**splits, **options}, leaks)
 
 
 def data(folder: Path, augment: Augment | None = None, **options: Any) -> PointData:
@@ -101,7 +102,9 @@ def test_tiles_do_not_depend_on_the_number_of_workers(tmp_path: Path, workers: i
     assert not torch.equal(run(0)[0].images, run(0, number=1)[0].images)
 
 
-@pytest.mark.parametrize(("tiles", "batch_size", "sizes"), [(7, 3, [3, 4]), (8, 3, [3, 3, 2]), (2, 4, [2]), (45, 4, [4] * 10 + [5])])
+@pytest.mark.parametrize(
+    ("tiles", "batch_size", "sizes"), [(7, 3, [3, 4]), (8, 3, [3, 3, 2]), (2, 4, [2]), (45, 4, [4] * 10 + [5])]
+)
 def test_no_batch_of_one_is_left(tiles: int, batch_size: int, sizes: list[int]) -> None:
     batches = list(Epoch([(TILE, TILE)] * tiles, TILE, batch_size, seed=0))
     assert [len(batch) for batch in batches] == sizes

@@ -26,7 +26,7 @@ def aerial(root: Path | None, **options: Any) -> Dataset:
 
 
 def everything(dataset: Dataset) -> dict[str, Scene]:
-    return {scene.id: scene for split in ("train", "val", "test") for scene in dataset.split(split)}
+    return {scene.id: scene for split in ("train", "val", "test") for scene in dataset.splits[split]}
 
 
 def refused(match: str, root: Path | None, **options: Any) -> str:
@@ -65,7 +65,7 @@ def test_unlabeled_can_be_ignored(layout: Path) -> None:
 @pytest.mark.parametrize("fold", range(4))
 def test_folds_hold_out_whole_tiles(layout: Path, fold: int) -> None:
     dataset = aerial(layout, fold=fold)
-    splits = [dataset.train, dataset.val, dataset.test]
+    splits = [dataset.splits["train"], dataset.splits["val"], dataset.splits["test"]]
     assert [len(scenes) for scenes in splits] == [45, 18, 9]
     groups = [{scene.group for scene in scenes} for scenes in splits]
     assert [len(tiles) for tiles in groups] == [5, 2, 1]
@@ -76,7 +76,7 @@ def test_folds_hold_out_whole_tiles(layout: Path, fold: int) -> None:
 
 
 def test_every_tile_is_in_validation_once(layout: Path) -> None:
-    held = [scene.group for fold in range(4) for scene in aerial(layout, fold=fold).val]
+    held = [scene.group for fold in range(4) for scene in aerial(layout, fold=fold).splits["val"]]
     assert sorted(set(held)) == [f"Tile {i}" for i in range(1, 9)]
     assert len(held) == 72
 
@@ -84,10 +84,12 @@ def test_every_tile_is_in_validation_once(layout: Path) -> None:
 def test_a_split_by_images_has_its_sizes_warns_and_follows_its_seed(layout: Path, caplog: Any) -> None:
     first = aerial(layout, split="images")
     assert "leak" in caplog.text
-    assert [len(scenes) for scenes in (first.train, first.val, first.test)] == [45, 18, 9]
+    assert [len(scenes) for scenes in (first.splits["train"], first.splits["val"], first.splits["test"])] == [45, 18, 9]
     assert len(everything(first)) == 72
-    assert [s.id for s in aerial(layout, split="images").train] == [s.id for s in first.train]
-    assert [s.id for s in aerial(layout, split="images", split_seed=1).train] != [s.id for s in first.train]
+    assert [s.id for s in aerial(layout, split="images").splits["train"]] == [s.id for s in first.splits["train"]]
+    assert [s.id for s in aerial(layout, split="images", split_seed=1).splits["train"]] != [
+        s.id for s in first.splits["train"]
+    ]
 
 
 def test_a_group_in_two_splits_is_refused(layout: Path) -> None:
@@ -252,14 +254,17 @@ def test_the_real_pixel_shares_are_those_of_the_table(real_data: Path) -> None:
         found = counts[tile][order] / counts[tile][:6].sum() * 100
         assert found == pytest.approx(shares, abs=0.006)
         assert counts[tile][IGNORE] == black
-    assert all((sum(counts[int(s.group[5:])] for s in split)[:6] > 0).all() for split in (dataset.val, dataset.test))
+    assert all(
+        (sum(counts[int(s.group[5:])] for s in split)[:6] > 0).all()
+        for split in (dataset.splits["val"], dataset.splits["test"])
+    )
 
 
 # --- synthetic ---
 
 
 def test_synthetic_scenes_follow_their_seed_and_hold_every_class() -> None:
-    image, labels = draw(192, np.random.default_rng(3))
+    image, _ = draw(192, np.random.default_rng(3))
     again, _ = draw(192, np.random.default_rng(3))
     other, _ = draw(192, np.random.default_rng(4))
     assert (image == again).all()
@@ -329,25 +334,27 @@ def test_sparse_integer_masks(tmp_path: Path, suffix: str) -> None:
 )
 def test_palette_masks_by_index_or_by_colour(tmp_path: Path, options: dict[str, Any]) -> None:
     write_folder(tmp_path, palette_mask(), NAMES)
-    scene = folder(tmp_path, **options).train[0]
+    scene = folder(tmp_path, **options).splits["train"][0]
     assert (scene.mask(whole(scene)) == EXPECTED).all()
 
 
 def test_sixteen_bit_masks(tmp_path: Path) -> None:
     write_folder(tmp_path, INTEGERS.astype(np.uint16) * 1000, NAMES)
-    scene = folder(tmp_path, classes={"a": 1000, "b": 2000}, ignore=[0]).train[0]
+    scene = folder(tmp_path, classes={"a": 1000, "b": 2000}, ignore=[0]).splits["train"][0]
     assert (scene.mask(whole(scene)) == EXPECTED).all()
 
 
 def test_groups_stay_together_and_can_be_named(tmp_path: Path) -> None:
     write_folder(tmp_path, INTEGERS, NAMES)
     dataset = folder(tmp_path, ignore=[0], group_depth=1)
-    groups = [{s.group for s in split} for split in (dataset.train, dataset.val, dataset.test)]
+    groups = [
+        {s.group for s in split} for split in (dataset.splits["train"], dataset.splits["val"], dataset.splits["test"])
+    ]
     assert [len(g) for g in groups] == [3, 1, 1]
     assert len(set.union(*groups)) == 5
     named = folder(tmp_path, ignore=[0], group_depth=1, val=["site_b"], test=["site_d", "site_e"])
-    assert {s.group for s in named.val} == {"site_b"}
-    assert {s.group for s in named.train} == {"site_a", "site_c"}
+    assert {s.group for s in named.splits["val"]} == {"site_b"}
+    assert {s.group for s in named.splits["train"]} == {"site_a", "site_c"}
 
 
 @pytest.mark.parametrize(

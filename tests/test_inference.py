@@ -7,9 +7,7 @@ from torch import Tensor
 from pointseg.inference import predict_scene
 from tests.conftest import ArrayScene
 
-geometry = st.tuples(
-    st.integers(1, 70), st.integers(1, 70), st.integers(2, 40), st.floats(0, 0.95), st.integers(1, 5)
-)
+geometry = st.tuples(st.integers(1, 70), st.integers(1, 70), st.integers(2, 40), st.floats(0, 0.95), st.integers(1, 5))
 
 
 def scene(height: int, width: int) -> ArrayScene:
@@ -26,7 +24,7 @@ def stitched(predict: object, height: int, width: int, tile: int, overlap: int, 
     return torch.cat(strips, 1)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(geometry)
 def test_an_identity_gives_back_its_input_at_every_pixel_once(shape: tuple[int, int, int, float, int]) -> None:
     height, width, tile, share, batch = shape
@@ -36,12 +34,17 @@ def test_an_identity_gives_back_its_input_at_every_pixel_once(shape: tuple[int, 
     assert torch.allclose(result, expected, atol=1e-3)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(geometry)
 def test_a_constant_gives_a_constant(shape: tuple[int, int, int, float, int]) -> None:
     height, width, tile, share, batch = shape
     result = stitched(
-        lambda images: torch.full((len(images), 2, *images.shape[2:]), 0.5), height, width, tile, int(share * tile), batch
+        lambda images: torch.full((len(images), 2, *images.shape[2:]), 0.5),
+        height,
+        width,
+        tile,
+        int(share * tile),
+        batch,
     )
     assert torch.allclose(result, torch.tensor(0.5), atol=1e-6)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from torch import Tensor
@@ -48,7 +48,6 @@ def dense_labels(points: Batch) -> Tensor:
     return dense
 
 
-@settings(deadline=None)
 @given(st.integers(1, 60), st.integers(1, 9), st.integers(1, 9), st.integers(0, 99))
 def test_logits_at_points_are_the_upsampled_ones(n: int, h: int, w: int, seed: int) -> None:
     low, points = logits(seed, shape=(2, 4, h, w)), batch(n, seed=seed)

@@ -21,6 +21,8 @@ STRIDE = {
     "lraspp_mobilenet_v3": 8,
     "deeplabv3_mobilenet_v3": 16,
     "deeplabv3_mobilenet_v2": 16,
+    "deeplabv3plus_mobilenet_v2": 4,
+    "unet": 2,
 }
 
 
@@ -111,7 +113,9 @@ def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
         build("deeplabv3_mobilenet_v2", tmp_path / "resnet.pth")
 
 
-@pytest.mark.parametrize("content", [b"", b"not a file of weights", b"\x80\x02cos\nsystem\nX\x04\x00\x00\x00trueq\x00\x85R."])
+@pytest.mark.parametrize(
+    "content", [b"", b"not a file of weights", b"\x80\x02cos\nsystem\nX\x04\x00\x00\x00trueq\x00\x85R."]
+)
 def test_a_damaged_or_hostile_file_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "bad.pth").write_bytes(content)
     with pytest.raises(InputError, match=r"bad\.pth: cannot be read as weights"):

@@ -1,7 +1,6 @@
 """Whole runs in memory-sized pieces: every option builds and steps, and a run folder reloads alone."""
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +126,7 @@ def test_the_scores_of_a_scene_do_not_depend_on_how_it_is_windowed(tmp_path: Pat
         results.append(system.confusion)
     assert torch.equal(results[0], results[1])
     assert torch.equal(results[0], results[2])
-    labelled = sum((scene.mask(runs_whole(scene)) != 255).sum() for scene in data.dataset.test)
+    labelled = sum((scene.mask(runs_whole(scene)) != 255).sum() for scene in data.dataset.splits["test"])
     assert results[0].sum() == labelled
 
 
@@ -143,19 +142,22 @@ class _ToFloat(torch.nn.Module):
 
 
 def test_training_learns(tmp_path: Path) -> None:
-    """A small network from scratch gets beyond naming the largest class, on scenes it was not trained on."""
+    """From scratch, on scenes it was not trained on, well beyond chance (kappa 0)."""
     scores = train(
         tmp_path,
-        "model=deeplabv3plus_mobilenet_v2",
-        "model.weights=null",
-        "trainer.max_epochs=25",
-        "trainer.limit_train_batches=1.0",
-        "+trainer.check_val_every_n_epoch=25",
+        "dataset=synthetic",
+        "dataset.tiles=8",
+        "dataset.size=192",
+        "dataset.split={train: [1, 2, 3, 4, 5, 6], val: [7], test: [8]}",
+        "model=unet",
+        "tile_size=64",
+        "batch_size=6",
+        "budget=0.05",
         "optimizer=adamw",
         "optimizer.lr=3e-3",
         "schedule=one_cycle",
-        "sampler=stratified",
-        "batch_size=9",
+        "trainer.max_epochs=10",
+        "trainer.limit_train_batches=1.0",
+        "+trainer.check_val_every_n_epoch=10",
     )
-    print({k:v for k,v in scores["val"]["final"].items()})
     assert scores["val"]["final"]["kappa"] > 0.2

@@ -18,7 +18,7 @@ import numpy as np
 
 from pointseg.errors import InputError
 from pointseg.scenes import Legend, Scale, Source, cache_folder, decode
-from pointseg.types import IGNORE, Dataset, Scene
+from pointseg.types import IGNORE, SPLITS, Dataset, Scene
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +33,7 @@ COLOURS = {
     "Vegetation": 0xFEDD3A,
     "Unlabeled": 0x9B9B9B,
 }
-SPLITS = ("train", "val", "test")
-# The sizes of the split by images: the report's 45 and 18, and the 9 that are left.
-SHARES = {"train": 45 / 72, "val": 18 / 72}
+TRAIN_SHARE, VAL_SHARE = 45 / 72, 18 / 72  # of the split by images: the report's sizes; 9 are left to test
 
 
 def aerial(
@@ -68,10 +66,12 @@ def aerial(
         by_split = _by_tile(scenes, folds, fold)
     palette = np.array([[colour >> 16, colour >> 8 & 255, colour & 255] for colour in kept.values()], np.uint8)
     land_cover = tuple(name != "Unlabeled" for name in kept)
-    return Dataset(tuple(kept), palette, land_cover, **by_split, leaks=split == "images")
+    return Dataset(tuple(kept), palette, land_cover, by_split, leaks=split == "images")
 
 
-def _by_tile(scenes: Sequence[Scene], folds: Sequence[Mapping[str, Sequence[int]]], fold: int) -> dict[str, list[Scene]]:
+def _by_tile(
+    scenes: Sequence[Scene], folds: Sequence[Mapping[str, Sequence[int]]], fold: int
+) -> dict[str, list[Scene]]:
     if not 0 <= fold < len(folds):
         raise InputError(f"dataset.fold={fold}: the yaml names {len(folds)} folds, 0 to {len(folds) - 1}.")
     named = {f"Tile {tile}" for tiles in folds[fold].values() for tile in tiles}
@@ -85,8 +85,8 @@ def _by_tile(scenes: Sequence[Scene], folds: Sequence[Mapping[str, Sequence[int]
 
 def _by_image(scenes: Sequence[Scene], seed: int) -> dict[str, list[Scene]]:
     order = np.random.default_rng(seed).permutation(len(scenes))
-    train = round(SHARES["train"] * len(scenes))
-    val = train + round(SHARES["val"] * len(scenes))
+    train = round(TRAIN_SHARE * len(scenes))
+    val = train + round(VAL_SHARE * len(scenes))
     parts = np.split(order, [train, val])
     return {split: [scenes[i] for i in sorted(part)] for split, part in zip(SPLITS, parts, strict=True)}
 
@@ -139,7 +139,9 @@ def sources(folder: Path) -> list[Source]:
     images = {(file.parts[-3], file.stem): file for file in folder.glob("Tile */images/*.jpg")}
     masks = {(file.parts[-3], file.stem): file for file in folder.glob("Tile */masks/*.png")}
     if alone := sorted(images.keys() ^ masks.keys()):
-        listing = "\n".join(f"  {images[key]}: no mask" if key in images else f"  {masks[key]}: no image" for key in alone)
+        listing = "\n".join(
+            f"  {images[key]}: no mask" if key in images else f"  {masks[key]}: no image" for key in alone
+        )
         raise InputError(
             f"{folder}: {len(alone)} files without their other half:\n{listing}\nRestore or remove them; see {PAGE}."
         )

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from pointseg.errors import InputError
-from pointseg.scenes import CachedScene, Legend, Scale, Source, decode
-from pointseg.types import IGNORE, Dataset
+from pointseg.scenes import Legend, Scale, Source, decode
+from pointseg.types import IGNORE, SPLITS, Dataset, Scene
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff"}
 # Where masks hold integers, classes are drawn in these colours (Okabe and Ito 2008, safe for the colour-blind).
@@ -48,7 +48,7 @@ def folder(
     splits = _split(scenes, val, test, split_seed)
     colours = [value if legend.colours else COLOURS[i % len(COLOURS)] for i, value in enumerate(legend.labels)]
     palette = np.array([[c >> 16, c >> 8 & 255, c & 255] for c in colours[: len(classes)]], np.uint8)
-    return Dataset(tuple(classes), palette, tuple(name not in not_land_cover for name in classes), **splits)
+    return Dataset(tuple(classes), palette, tuple(name not in not_land_cover for name in classes), splits)
 
 
 def _legend(classes: Mapping[str, str | int], ignore: Sequence[str | int]) -> Legend:
@@ -102,7 +102,7 @@ def _files(root: Path, key: str) -> dict[str, Path]:
     return files
 
 
-def _split(scenes: Sequence[CachedScene], val: Share, test: Share, seed: int) -> dict[str, list[CachedScene]]:
+def _split(scenes: Sequence[Scene], val: Share, test: Share, seed: int) -> dict[str, list[Scene]]:
     groups = sorted({scene.group for scene in scenes})
     shuffled = [groups[i] for i in np.random.default_rng(seed).permutation(len(groups))]
     held: dict[str, Sequence[str]] = {}
@@ -115,4 +115,4 @@ def _split(scenes: Sequence[CachedScene], val: Share, test: Share, seed: int) ->
             held[name] = share
             shuffled = [group for group in shuffled if group not in share]
     held["train"] = shuffled
-    return {name: [scene for scene in scenes if scene.group in members] for name, members in held.items()}
+    return {name: [scene for scene in scenes if scene.group in held[name]] for name in SPLITS}

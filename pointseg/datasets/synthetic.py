@@ -201,4 +201,4 @@ def _sensor(image: Float[np.ndarray, "h w 3"], rng: np.random.Generator) -> UInt
     seen = cv2.GaussianBlur(image, (0, 0), 0.7) * rng.normal(1, 0.07, 3) + rng.normal(0, 8)
     contrast = rng.uniform(0.8, 1.2)
     seen = (seen - seen.mean()) * contrast + seen.mean() + rng.normal(0, 5, image.shape)
-    return np.clip(seen, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(seen, 0, 255), np.uint8)

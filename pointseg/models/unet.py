@@ -5,6 +5,7 @@ few hundred steps, where mobile networks without pretrained weights need thousan
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -23,11 +24,9 @@ class UNet(nn.Module):
             nn.Sequential(Conv2dNormActivation(before, width, 3, stride=2), Conv2dNormActivation(width, width, 3))
             for before, width in zip(inputs, widths, strict=True)
         )
-        self.up = nn.ModuleList(
-            Conv2dNormActivation(coarse + fine, fine, 3) for fine, coarse in zip(widths, widths[1:], strict=False)
-        )
+        self.up = nn.ModuleList(Conv2dNormActivation(coarse + fine, fine, 3) for fine, coarse in pairwise(widths))
 
-    def forward(self, images: Float[Tensor, "b c height width"]) -> Float[Tensor, "b width h w"]:
+    def forward(self, images: Float[Tensor, "b c height width"]) -> Float[Tensor, "b features h w"]:
         levels = []
         for stage in self.down:
             images = stage(images)

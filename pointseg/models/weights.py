@@ -26,13 +26,15 @@ _MODEL = "model."  # how Lightning prefixes the network in a run's checkpoint
 def load_weights(network: N, weights: str | None, architecture: str) -> N:
     """Load `weights` into `network`; only what depends on the number of classes may be new, or a whole head.
 
-    weights: None; a path (a file of an encoder alone leaves the head new); or torchvision's name, whole ("ResNet50_Weights.IMAGENET1K_V2") or, for
-        `architecture`, short ("COCO_WITH_VOC_LABELS_V1").
+    weights: None; a path (a file of an encoder alone leaves the head new); or torchvision's name, whole
+        ("ResNet50_Weights.IMAGENET1K_V2") or, for `architecture`, short ("COCO_WITH_VOC_LABELS_V1").
     Raises InputError, naming every key, where anything else is missing, superfluous or of another shape.
     """
     if weights is None:
         return network
-    state = _read(Path(weights)) if Path(weights).suffix in (".pth", ".pt", ".ckpt") else _download(weights, architecture)
+    state = (
+        _read(Path(weights)) if Path(weights).suffix in (".pth", ".pt", ".ckpt") else _download(weights, architecture)
+    )
     if not any(key.startswith("backbone.") for key in state):
         state = _encoder(state)
         optional = {key for key in network.state_dict() if key.startswith("classifier.")}
@@ -59,7 +61,9 @@ def read_checkpoint(file: Path) -> dict[str, object]:
 def _read(file: Path) -> State:
     content = read_checkpoint(file)
     state = content.get("state_dict", content)
-    tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)} if isinstance(state, dict) else {}
+    tensors = (
+        {key: value for key, value in state.items() if isinstance(value, Tensor)} if isinstance(state, dict) else {}
+    )
     if not tensors:
         raise InputError(f"{file}: holds no tensors; give a state dict saved by torch.")
     return {key.removeprefix(_MODEL): value for key, value in tensors.items()}

@@ -32,7 +32,7 @@ def _clicks(
     _, regions, stats, _ = cv2.connectedComponentsWithStats(inside.astype(np.uint8), connectivity=8)
     padded = np.pad(inside.astype(np.uint8), 1)
     depth = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1].ravel()
-    regions = regions.ravel()
+    regions = np.asarray(regions, np.int64).ravel()
     deepest = np.zeros(len(stats), np.float32)
     np.maximum.at(deepest, regions, depth)
     candidates = np.flatnonzero((regions > 0) & (depth >= deepest[regions] / 2))
