@@ -80,7 +80,10 @@ def make_trainer(config: TrainConfig, **facts: Any) -> Trainer:
         trainer: Trainer = construct(node, **facts)
     except (MisconfigurationException, ValueError, RuntimeError) as error:
         raise InputError(f"trainer: {error}") from error
-    log.info("Device: %s, precision: %s", trainer.strategy.root_device, trainer.precision)
+    device = trainer.strategy.root_device
+    log.info("Device: %s, precision: %s", device, trainer.precision)
+    if device.type == "cpu" and "bf16" in trainer.precision and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        log.warning("This processor has no bfloat16 arithmetic: bf16 is emulated, and many times slower than float32.")
     return trainer
 
 

@@ -89,8 +89,10 @@ def save_config(cfg: DictConfig, folder: Path) -> None:
     OmegaConf.save(cfg, file, resolve=True)
 
 
-def load(folder: Path, checkpoint: str) -> tuple[TrainConfig, PointData, PointSeg]:
+def load(folder: Path, checkpoint: str, overrides: Node | None = None) -> tuple[TrainConfig, PointData, PointSeg]:
     """What `build` made for the run in `folder`, with the weights of its `best` or `last` checkpoint.
+
+    overrides: changes to the run's configuration, as {"dataset": {"root": "/data"}}.
 
     Raises InputError where the folder holds no run, the checkpoint is missing or damaged, or the
     dataset has other classes than the checkpoint was trained on.
@@ -99,6 +101,7 @@ def load(folder: Path, checkpoint: str) -> tuple[TrainConfig, PointData, PointSe
     if not file.is_file():
         raise InputError(f"run={folder}: not the folder of a run; it has no config.yaml. Runs lie in outputs/.")
     cfg = OmegaConf.load(file)
+    cfg = OmegaConf.merge(cfg, overrides or {})
     assert isinstance(cfg, DictConfig)
     cfg.model.weights = None  # the checkpoint has them all
     config = parse(cfg)

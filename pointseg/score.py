@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from pointseg import baseline, metrics, runs
+from pointseg.config import Node
 from pointseg.errors import InputError
 from pointseg.fit import make_trainer
 from pointseg.pictures import EvaluationPictures
@@ -14,13 +15,15 @@ from pointseg.types import SPLITS
 log = logging.getLogger(__name__)
 
 
-def evaluate(folder: Path, split: str, checkpoint: str, colour_baseline: bool) -> dict[str, float]:
+def evaluate(
+    folder: Path, split: str, checkpoint: str, overrides: Node | None, colour_baseline: bool
+) -> dict[str, float]:
     """Write the scores of a run on `split` into its scores.json, and pictures into its folder `<split>`."""
     if split not in SPLITS:
         raise InputError(f"split={split}: choose {', '.join(SPLITS)}.")
     if checkpoint not in ("best", "last"):
         raise InputError(f"checkpoint={checkpoint}: choose best or last.")
-    config, data, system = runs.load(folder, checkpoint)
+    config, data, system = runs.load(folder, checkpoint, overrides)
     pictures = EvaluationPictures(data.dataset, folder / split)
     trainer = make_trainer(config, logger=False, callbacks=[pictures], default_root_dir=folder)
     system.model.to(memory_format=torch.channels_last)

@@ -71,9 +71,10 @@ class Batch:
     points: Float[Tensor, "n 3"]
     labels: Int[Tensor, "n"]
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
+    def to(self, device: torch.device | str) -> "Batch":
+        # Pinned memory can be copied while the device computes; for other memory the flag does nothing.
         tensors = (self.images, self.points, self.labels)
-        return Batch(*(tensor.to(device, non_blocking=non_blocking) for tensor in tensors))
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in tensors))
 
     def pin_memory(self) -> "Batch":
         return Batch(self.images.pin_memory(), self.points.pin_memory(), self.labels.pin_memory())

@@ -193,12 +193,14 @@ def test_weights_that_do_not_fit(refused: Refused, tmp_path: Path) -> None:
         ((), "run: give the folder of a run"),
         (("run=nowhere",), "run=nowhere: not the folder of a run"),
         (("run=.",), "run=.: not the folder of a run"),
+        (("run=run", "overrides={dataset: {rot: 1}}"), "did you mean 'root'?"),
         (("run=nowhere", "split=future"), "choose train, val, test"),
     ],
 )
 def test_a_run_folder_that_is_not_one(
-    refused: Refused, tmp_path: Path, arguments: tuple[str, ...], message: str
+    refused: Refused, finished: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
+    copy(finished, tmp_path)
     assert message in refused("pointseg.evaluate", *arguments)
     assert not (tmp_path / "nowhere").exists()
 
@@ -227,6 +229,14 @@ def test_a_checkpoint_of_other_classes(refused: Refused, finished: Path, tmp_pat
     output = refused("pointseg.evaluate", "run=run")
     assert "was trained on the classes" in output
     assert "'Unlabeled'" in output
+
+
+def test_a_run_is_evaluated_where_the_data_lie_elsewhere(command: Command, finished: Path, tmp_path: Path) -> None:
+    copy(finished, tmp_path)
+    shutil.copytree(finished / "data", tmp_path / "elsewhere")
+    result = command("pointseg.evaluate", "run=run", "overrides={dataset: {root: elsewhere}}")
+    assert result.code == 0, result.output
+    assert json.loads((tmp_path / "run/scores.json").read_text())["test"]["checkpoint"] == "best"
 
 
 def test_a_damaged_checkpoint(refused: Refused, finished: Path, tmp_path: Path) -> None:
