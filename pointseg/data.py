@@ -153,7 +153,9 @@ class PointData(lightning.LightningDataModule):
             annotation.save(points, annotation.file_of(self.folder, scene), self.dataset.classes)
 
     def setup(self, stage: str) -> None:
-        """Read the points from `folder` and warn of classes that have none to be learnt from."""
+        """Read the points from `folder`, once, and warn of classes that have none to be learnt from."""
+        if self.points:
+            return  # Lightning calls this again after runs.build has
         self.points = {
             scene.id: annotation.load(annotation.file_of(self.folder, scene), scene, self.dataset.classes)
             for scene in self._labelled()

@@ -45,6 +45,8 @@ def fit(cfg: DictConfig, folder: Path, choices: dict[str, Any]) -> float:
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     data, system = runs.build(config, folder)
     logger = TensorBoardLogger(folder, name="", version="", default_hp_metric=False)
+    hparams = _hparams(config, choices)
+    logger.hparams.update(hparams)
     keeper = ModelCheckpoint(folder, "best", monitor=f"val/{runs.MONITOR}", mode="max", save_last=True)
     trainer = make_trainer(
         config,
@@ -52,7 +54,7 @@ def fit(cfg: DictConfig, folder: Path, choices: dict[str, Any]) -> float:
         callbacks=[keeper, LearningRateMonitor("step"), ScoresFile(folder), TrainingPictures(data.dataset)],
         default_root_dir=folder,
     )
-    # In channels_last a CPU trains these networks 1.2 to 2 times as fast, a GPU 1.1 to 1.35 times.
+    # Convolutions are faster with the bands of a pixel side by side, as the tiles come.
     system.model.to(memory_format=torch.channels_last)
     if config.compile:
         system.model.compile()
@@ -60,7 +62,9 @@ def fit(cfg: DictConfig, folder: Path, choices: dict[str, Any]) -> float:
     if trainer.interrupted or not system.history:
         raise InputError(f"{folder}: the training was interrupted before its end.")
     best = runs.best(system.history)
-    _log_hparams(logger, config, choices, best)
+    names = ("miou_all_classes", "miou_land_cover", "accuracy", "kappa", "epoch")
+    logger.log_hyperparams(hparams, {f"best/{name}": best[name] for name in names})
+    logger.save()
     log.info("Validation, best epoch (%d):\n%s", best["epoch"], metrics.table(best, system.classes, system.land_cover))
     log.info("Run folder: %s", folder)
     return best[runs.MONITOR]
@@ -87,19 +91,14 @@ def make_trainer(config: TrainConfig, **facts: Any) -> Trainer:
     return trainer
 
 
-def _log_hparams(
-    logger: TensorBoardLogger, config: TrainConfig, choices: dict[str, Any], best: dict[str, float]
-) -> None:
-    groups = ("dataset", "sampler", "loss", "model", "optimizer", "schedule")
-    hparams: dict[str, object] = {group: str(choices.get(group)) for group in groups}
-    hparams |= {
-        "seed": config.seed,
-        "budget": config.budget,
-        "lr": config.optimizer.get("lr", 0),
-        "batch_size": config.batch_size,
-        "tile_size": config.tile_size,
-        "epochs": config.trainer.get("max_epochs", 0),
-    }
-    names = ("miou_all_classes", "miou_land_cover", "accuracy", "kappa", "epoch")
-    logger.log_hyperparams(hparams, {f"best/{name}": best[name] for name in names})
-    logger.save()
+def _hparams(config: TrainConfig, choices: dict[str, Any]) -> dict[str, Any]:
+    """What a sweep is compared by: the options chosen, and the numbers and words of data, loss and training."""
+    groups = ("dataset", "sampler", "loss", "model", "optimizer", "schedule", "experiment")
+    hparams: dict[str, Any] = {group: str(choices.get(group)) for group in groups}
+    for group, node in (("dataset", config.dataset), ("loss", config.loss), ("optimizer", config.optimizer)):
+        plain = {
+            key: value for key, value in node.items() if isinstance(value, str | int | float) and key != "_target_"
+        }
+        hparams |= {f"{group}.{key}": value for key, value in plain.items()}
+    names = ("seed", "budget", "tile_size", "batch_size")
+    return hparams | {name: getattr(config, name) for name in names} | {"epochs": config.trainer.get("max_epochs")}

@@ -367,6 +367,8 @@ def test_groups_stay_together_and_can_be_named(tmp_path: Path) -> None:
         ({"classes": {}}, "0 classes"),
         ({"ignore": [0], "not_land_cover": ["c"]}, "c is no class"),
         ({"ignore": [0], "val": ["site_x"]}, "no group site_x"),
+        ({"ignore": [0], "val": 0}, "between 0 and 1"),
+        ({"ignore": [0], "test": -0.5}, "between 0 and 1"),
         ({"ignore": [0], "group_depth": 1, "val": ["site_a"], "test": ["site_a"]}, "'site_a' stands in both"),
         ({"ignore": [0], "group_depth": 1, "val": [f"site_{s}" for s in "abcd"]}, "'train' holds no scene"),
         ({"images": "/nowhere"}, "no such folder"),

@@ -107,7 +107,11 @@ def _split(scenes: Sequence[Scene], val: Share, test: Share, seed: int) -> dict[
     shuffled = [groups[i] for i in np.random.default_rng(seed).permutation(len(groups))]
     held: dict[str, Sequence[str]] = {}
     for name, share in (("val", val), ("test", test)):
-        if isinstance(share, float):
+        if isinstance(share, int | float):
+            if not 0 < share < 1:
+                raise InputError(
+                    f"dataset.{name}={share}: give a fraction of the groups between 0 and 1, or their names."
+                )
             held[name] = [shuffled.pop() for _ in range(min(max(round(share * len(groups)), 1), len(shuffled)))]
         elif absent := sorted(set(share) - set(groups)):
             raise InputError(f"dataset.{name}: no group {', '.join(absent)}; there are: {', '.join(groups[:20])}.")
