@@ -77,7 +77,7 @@ class PointSeg(lightning.LightningModule):
         logits = self.model(batch.images)
         loss: Tensor = self.loss(logits, batch)
         self.point_metrics.update(at_points(logits.detach(), batch), batch.labels)
-        # An epoch's mean is over points, as the loss is; a batch without any weighs nothing.
+        # An epoch's mean is over points, as the loss is; a batch without any counts as one.
         self.log("train/loss", loss, on_epoch=True, prog_bar=True, batch_size=max(len(batch.labels), 1))
         return loss
 

@@ -1,6 +1,7 @@
 """Whole runs in memory-sized pieces: every option builds and steps, and a run folder reloads alone."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,12 @@ def test_the_same_seed_gives_the_same_scores_and_another_seed_others(tmp_path: P
     assert first["history"] != other["history"]
     drawn = [(tmp_path / name / "points/Tile 1/image_part_001.csv").read_text() for name in "abc"]
     assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_batches_without_any_point_are_ordinary(tmp_path: Path) -> None:
+    """One point a scene of four tiles: most batches of two tiles hold none."""
+    options = ("budget=1", "tile_size=16", "overlap=0", "batch_size=2", "trainer.limit_train_batches=1.0")
+    assert math.isfinite(train(tmp_path, *options)["val"]["final"]["loss"])
 
 
 def test_tensorboard_shows_losses_scores_pictures_and_hparams(tmp_path: Path) -> None:
