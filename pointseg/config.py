@@ -66,7 +66,8 @@ def parse(cfg: DictConfig) -> TrainConfig:
     try:
         content = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise InputError(str(error)) from error
+        # Not chained: Hydra would print OmegaConf's words a second time.
+        raise InputError(f"{error.full_key}: {str(error).splitlines()[0]}; the group's yaml says what it is.") from None
     assert isinstance(content, dict)
     known = [field.name for field in fields(TrainConfig)]
     for key in content:

@@ -43,16 +43,16 @@ class Epoch(Sampler[list[Request]]):
         self.shapes, self.tile_size, self.batch_size, self.seed = shapes, tile_size, batch_size, seed
         self.epoch = 0
         tiles = sum(-(-height // tile_size) * -(-width // tile_size) for height, width in shapes)
-        world = distributed.get_world_size() if distributed.is_initialized() else 1
-        if batch_size < 2 or tiles < 2 * world:
+        _, ranks = _place()
+        if batch_size < 2 or tiles < 2 * ranks:
             raise InputError(
                 f"batch_size={batch_size} and {tiles} training tiles of {tile_size} pixels leave a batch of one image; "
                 "batch norm needs two: raise batch_size or lower tile_size."
             )
-        batch = batch_size * world
+        batch = batch_size * ranks
         full, rest = divmod(tiles, batch)
         self.ends = [(i + 1) * batch for i in range(full)]
-        if rest >= 2 * world or not full:
+        if rest >= 2 * ranks or not full:
             self.ends.append(tiles)
         self.ends[-1] = tiles
 
@@ -71,8 +71,7 @@ class Epoch(Sampler[list[Request]]):
             for window in partition(shape, self.tile_size, rng)
         ]
         order = rng.permutation(len(tiles))
-        ranks = distributed.get_world_size() if distributed.is_initialized() else 1
-        rank = distributed.get_rank() if distributed.is_initialized() else 0
+        rank, ranks = _place()
         for start, end in zip([0, *self.ends], self.ends, strict=False):
             yield [tiles[i] for i in order[start:end][rank::ranks]]
 
@@ -103,8 +102,7 @@ class Evaluation(torch.utils.data.Dataset[LabelledScene]):
     """The scenes of a split that fall to this process: each to exactly one, none twice."""
 
     def __init__(self, scenes: Sequence[Scene], points: dict[str, Points]) -> None:
-        ranks = distributed.get_world_size() if distributed.is_initialized() else 1
-        rank = distributed.get_rank() if distributed.is_initialized() else 0
+        rank, ranks = _place()
         self.scenes, self.points = scenes[rank::ranks], points
 
     def __len__(self) -> int:
@@ -145,7 +143,7 @@ class PointData(lightning.LightningDataModule):
     def prepare_data(self) -> None:
         """Draw the points, or copy them from `points`, into `folder`; what lies there already stays."""
         missing = [scene for scene in self._labelled() if not annotation.file_of(self.folder, scene).exists()]
-        for scene in tqdm(missing, desc="drawing points, once", unit="scene", disable=not missing):
+        for scene in tqdm(missing, desc="drawing points, once", unit="scene", disable=None if missing else True):
             if self.source is None:
                 points = annotation.draw(scene, self.sampler, self.budget, self.seed)
             else:
@@ -160,6 +158,9 @@ class PointData(lightning.LightningDataModule):
             scene.id: annotation.load(annotation.file_of(self.folder, scene), scene, self.dataset.classes)
             for scene in self._labelled()
         }
+        numbers = ", ".join(f"{name} {n:,}" for name, n in zip(self.dataset.classes, self.counts, strict=True))
+        scenes = len(self.dataset.splits["train"])
+        log.info("Training points: %s in %d scenes (%s)", f"{sum(self.counts):,}", scenes, numbers)
         if absent := [name for name, n in zip(self.dataset.classes, self.counts, strict=True) if n == 0]:
             log.warning("No training point has the class %s: the network cannot learn it.", ", ".join(absent))
 
@@ -191,6 +192,11 @@ class PointData(lightning.LightningDataModule):
     def scenes(self, split: str) -> DataLoader[Any]:
         """The whole scenes of a split, one at a time."""
         return DataLoader(Evaluation(self.dataset.splits[split], self.points), batch_size=None)
+
+
+def _place() -> tuple[int, int]:
+    """This process's rank and the number of processes."""
+    return (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
 
 
 def _one_thread(worker: int) -> None:

@@ -1,6 +1,7 @@
 """One training run, from a composed configuration to a run folder."""
 
 import logging
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class ScoresFile(Callback):
-    """Writes the scores after each validation, so that a run that is cut short keeps them."""
+    """Writes the scores, and says them, after each validation: a run that is cut short keeps them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -33,6 +34,11 @@ class ScoresFile(Callback):
         if trainer.is_global_zero:
             history = pl_module.history
             runs.write_scores(self.folder, val={"best": runs.best(history), "final": history[-1]}, history=history)
+            log.info(
+                "Epoch %d of %s: validation mIoU %.3f over all classes, %.3f over land cover, loss %.3f",
+                *(history[-1]["epoch"], trainer.max_epochs),
+                *(history[-1][name] for name in ("miou_all_classes", "miou_land_cover", "loss")),
+            )
 
 
 def fit(cfg: DictConfig, folder: Path, choices: dict[str, Any]) -> float:
@@ -47,11 +53,14 @@ def fit(cfg: DictConfig, folder: Path, choices: dict[str, Any]) -> float:
     logger = TensorBoardLogger(folder, name="", version="", default_hp_metric=False)
     hparams = _hparams(config, choices)
     logger.hparams.update(hparams)
-    keeper = ModelCheckpoint(folder, "best", monitor=f"val/{runs.MONITOR}", mode="max", save_last=True)
+    keepers = [
+        ModelCheckpoint(folder, "best", monitor=f"val/{runs.MONITOR}", mode="max"),
+        ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False),
+    ]
     trainer = make_trainer(
         config,
         logger=logger,
-        callbacks=[keeper, LearningRateMonitor("step"), ScoresFile(folder), TrainingPictures(data.dataset)],
+        callbacks=[*keepers, LearningRateMonitor("step"), ScoresFile(folder), TrainingPictures(data.dataset)],
         default_root_dir=folder,
     )
     # Convolutions are faster with the bands of a pixel side by side, as the tiles come.
@@ -77,13 +86,15 @@ def make_trainer(config: TrainConfig, **facts: Any) -> Trainer:
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")  # Lightning 2.6 with torch 2.15
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its tips; the device is said below
-    node = dict(config.trainer)
+    warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")  # it logs by the epoch then
+    # A log file gets a line for each validation instead of a thousand states of a bar.
+    node = {"enable_progress_bar": sys.stderr.isatty(), **config.trainer}
     if node.get("precision") == "auto":
         node["precision"] = "32-true" if runs.on_cpu(config) else "bf16-mixed"
     try:
         trainer: Trainer = construct(node, **facts)
     except (MisconfigurationException, ValueError, RuntimeError) as error:
-        raise InputError(f"trainer: {error}") from error
+        raise InputError(f"trainer: {error} Choose another, as in trainer=auto.") from error
     device = trainer.strategy.root_device
     log.info("Device: %s, precision: %s", device, trainer.precision)
     if device.type == "cpu" and "bf16" in trainer.precision and not torch.ops.mkldnn._is_mkldnn_bf16_supported():

@@ -1,7 +1,7 @@
 """A run is a folder that can be reloaded alone.
 
 config.yaml   the resolved configuration      points/      the annotation it was trained on
-best.ckpt     best validation mIoU            last.ckpt    the end of the last epoch
+best.ckpt     best validation mIoU            last.ckpt    the end of the latest epoch
 scores.json   validation and test scores      events.out…  TensorBoard
 """
 
@@ -35,6 +35,7 @@ def build(config: TrainConfig, folder: Path) -> tuple[PointData, PointSeg]:
     if not 0 <= config.overlap < config.tile_size:
         raise InputError(f"overlap={config.overlap}: give 0 to {config.tile_size - 1} pixels, less than tile_size.")
     dataset = construct(config.dataset)
+    model = construct(config.model, classes=len(dataset.classes))  # first: weights that do not fit are found at once
     data = PointData(
         dataset,
         construct(config.sampler),
@@ -50,7 +51,7 @@ def build(config: TrainConfig, folder: Path) -> tuple[PointData, PointSeg]:
     data.prepare_data()
     data.setup("fit")
     system = PointSeg(
-        construct(config.model, classes=len(dataset.classes)),
+        model,
         construct(config.loss, counts=data.counts, classes=len(dataset.classes)),
         lambda parameters: construct(config.optimizer, params=parameters),
         None if config.schedule is None else partial(_schedule, config.schedule),
@@ -99,7 +100,9 @@ def load(folder: Path, checkpoint: str, overrides: Node | None = None) -> tuple[
     """
     file = folder / "config.yaml"
     if not file.is_file():
-        raise InputError(f"run={folder}: not the folder of a run; it has no config.yaml. Runs lie in outputs/.")
+        runs = sorted(str(file.parent) for file in folder.glob("*/config.yaml"))
+        hint = f"Its runs are {', '.join(runs)}." if runs else "Runs lie in outputs/."
+        raise InputError(f"run={folder}: not the folder of a run; it has no config.yaml. {hint}")
     cfg = OmegaConf.load(file)
     cfg = OmegaConf.merge(cfg, overrides or {})
     assert isinstance(cfg, DictConfig)

@@ -115,7 +115,7 @@ def decode(sources: Sequence[Source], legend: Legend, scale: Scale) -> list[Cach
     ]
     if missing:
         table = legend.table()
-        for source, key in tqdm(missing, desc="decoding scenes, once", unit="scene"):
+        for source, key in tqdm(missing, desc="decoding scenes, once", unit="scene", disable=None):
             image, mask = _read_pair(source, legend, table, scale)
             _save(folder / f"{key}.image.npy", image)
             _save(folder / f"{key}.mask.npy", mask)
@@ -205,4 +205,7 @@ def _unknown_values(file: Path, values: Shaped[np.ndarray, "n"], legend: Legend)
     listing = ", ".join(f"{legend.name(int(found[i]))} ({counts[i]:,} pixels)" for i in order)
     more = f" and {len(found) - 5} more" if len(found) > 5 else ""
     known = ", ".join(legend.name(value) for value in legend.labels)
-    return f"{file}: unknown mask values {listing}{more}; known: {known}. Mend the mask, or name the value in the yaml."
+    return (
+        f"{file}: unknown mask values {listing}{more}; known: {known}. Mend the mask, or (dataset=folder) name the "
+        "value in dataset.classes or dataset.ignore."
+    )

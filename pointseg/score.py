@@ -18,24 +18,28 @@ log = logging.getLogger(__name__)
 def evaluate(
     folder: Path, split: str, checkpoint: str, overrides: Node | None, colour_baseline: bool
 ) -> dict[str, float]:
-    """Write the scores of a run on `split` into its scores.json, and pictures into its folder `<split>`."""
+    """Write the scores of a run on `split` into its scores.json, and pictures into its folder `<split>`.
+
+    Those of the last checkpoint stand beside those of the best, as `<split>_last`.
+    """
     if split not in SPLITS:
         raise InputError(f"split={split}: choose {', '.join(SPLITS)}.")
     if checkpoint not in ("best", "last"):
         raise InputError(f"checkpoint={checkpoint}: choose best or last.")
     config, data, system = runs.load(folder, checkpoint, overrides)
-    pictures = EvaluationPictures(data.dataset, folder / split)
+    name = split if checkpoint == "best" else f"{split}_{checkpoint}"
+    pictures = EvaluationPictures(data.dataset, folder / name)
     trainer = make_trainer(config, logger=False, callbacks=[pictures], default_root_dir=folder)
     system.model.to(memory_format=torch.channels_last)
     trainer.test(system, data.scenes(split), verbose=False)
     result = {"checkpoint": checkpoint, **system.scores, "confusion": system.confusion.tolist()}
     text = metrics.table(system.scores, system.classes, system.land_cover)
-    log.info("%s, %s checkpoint, %d scenes:\n%s", split, checkpoint, len(data.dataset.splits[split]), text)
+    log.info("%s scenes: %d, checkpoint: %s\n%s", split, len(data.dataset.splits[split]), checkpoint, text)
     if colour_baseline:
         scores = baseline.score(data, split)
         result["colour_baseline"] = scores
         text = metrics.table(scores, system.classes, system.land_cover)
         log.info("The same points and scenes, each pixel by its colour alone:\n%s", text)
-    runs.write_scores(folder, **{split: result})
-    log.info("Scores: %s\nPictures: %s", folder / "scores.json", folder / split)
+    runs.write_scores(folder, **{name: result})
+    log.info("Scores: %s\nPictures: %s", folder / "scores.json", folder / name)
     return system.scores

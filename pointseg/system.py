@@ -81,6 +81,11 @@ class PointSeg(lightning.LightningModule):
         self.log("train/loss", loss, on_epoch=True, prog_bar=True, batch_size=max(len(batch.labels), 1))
         return loss
 
+    def on_train_epoch_start(self) -> None:
+        # However rarely a run is validated, its end is: what was trained last is scored too.
+        if self.current_epoch + 1 == self.trainer.max_epochs:
+            self.trainer.check_val_every_n_epoch = 1
+
     def on_train_epoch_end(self) -> None:
         values = metrics.scores(self.point_metrics.compute(), self.classes, self.land_cover)
         self.point_metrics.reset()

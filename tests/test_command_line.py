@@ -33,6 +33,7 @@ def test_train_evaluate_and_sweep(command: Command, tmp_path: Path) -> None:
     assert trained.code == 0, trained.output
     assert "mean IoU over all 6 classes" in trained.output
     assert "mean IoU over 5 land-cover classes" in trained.output
+    assert "Training points: 720 in 18 scenes" in trained.output
     evaluated = command("pointseg.evaluate", "run=run", "colour_baseline=true")
     assert evaluated.code == 0, evaluated.output
     assert "by its colour alone" in evaluated.output
@@ -41,6 +42,11 @@ def test_train_evaluate_and_sweep(command: Command, tmp_path: Path) -> None:
     assert np.sum(scores["test"]["confusion"]) > 90 * 90
     pictures = sorted(str(file.relative_to(tmp_path)) for file in (tmp_path / "run/test").rglob("*.png"))
     assert pictures == [*[f"run/test/Tile 4/image_part_{i:03}.png" for i in range(1, 10)], "run/test/confusion.png"]
+    latest = command("pointseg.evaluate", "run=run", "checkpoint=last")
+    assert latest.code == 0, latest.output
+    both = json.loads((tmp_path / "run/scores.json").read_text())
+    assert both["test"] == scores["test"]
+    assert both["test_last"]["checkpoint"] == "last"
     assert not (tmp_path / "outputs").exists()  # evaluate makes no folder of its own
 
     swept = command(
@@ -62,6 +68,7 @@ def test_a_failed_job_of_a_sweep_does_not_stop_the_others(command: Command, tmp_
     assert "only" in swept.output
     assert "Traceback" not in swept.output
     assert [file.parent.name[0] for file in tmp_path.glob("sweep/*/scores.json")] == ["1"]
+    assert "Its runs are sweep/0_" in command("pointseg.evaluate", "run=sweep").output
 
 
 AERIAL = [*SMALL, "dataset.root=data", RUN]
@@ -164,6 +171,7 @@ def test_a_class_without_points_is_a_warning(command: Command, layout: Path) -> 
         ("dataset.size=large", "dataset.size=large: expected int"),
         ("loss=focal loss.gamma=two", "loss.gamma=two: expected float"),
         ("batch_size=1", "batch norm needs two"),
+        ("dataset.split=???", "dataset.split: Missing mandatory value"),
         ("tile_size=96 dataset.split={train:[1],val:[3],test:[4]} batch_size=1", "batch norm needs two"),
         ("overlap=32", "overlap=32: give 0 to 31"),
         ("trainer=gpu", "trainer: "),

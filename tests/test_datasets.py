@@ -179,6 +179,7 @@ def test_a_named_place_without_the_dataset_is_never_replaced(
     empty.mkdir()
     monkeypatch.setenv("POINTSEG_DATA", str(empty if variable else layout))
     assert str(empty) in refused("no dataset there", None if variable else empty)
+    assert "no such folder" in refused("", tmp_path / "nowhere")
 
 
 # --- damaged copies ---
@@ -192,7 +193,7 @@ def part(layout: Path, kind: str, tile: int = 2, number: int = 5) -> Path:
 def test_an_image_without_mask_and_a_mask_without_image_are_all_named(layout: Path) -> None:
     part(layout, "masks").unlink()
     part(layout, "images", 7, 1).unlink()
-    text = refused("2 files", layout)
+    text = refused(r"other half \(2\)", layout)
     assert f"{part(layout, 'images')}: no mask" in text
     assert f"{part(layout, 'masks', 7, 1)}: no image" in text
 

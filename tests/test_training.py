@@ -85,6 +85,13 @@ def test_a_run_folder_holds_what_it_should_and_reloads_alone(tmp_path: Path) -> 
     assert system.scores["loss"] == pytest.approx(best["loss"], rel=1e-5)
 
 
+def test_the_last_epoch_is_validated_and_kept_whatever_the_interval(tmp_path: Path) -> None:
+    scores = train(tmp_path, "trainer.max_epochs=3", "+trainer.check_val_every_n_epoch=2", "schedule=one_cycle")
+    assert [epoch["epoch"] for epoch in scores["history"]] == [2, 3]
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["epoch"] == 2  # counted from 0
+    assert not list(tmp_path.glob("*-v*.ckpt"))
+
+
 def test_the_same_seed_gives_the_same_scores_and_another_seed_others(tmp_path: Path) -> None:
     first, again, other = (train(tmp_path / name, f"seed={seed}") for name, seed in (("a", 0), ("b", 0), ("c", 1)))
     assert first["history"] == again["history"]

@@ -101,7 +101,8 @@ def find(root: str | None) -> Path:
         if place:
             if found := _tiles_in(Path(place)):
                 return found
-            raise InputError(_not_found(f"{origin}={place}: no dataset there.", Path(place)))
+            what = "no dataset there" if Path(place).is_dir() else "no such folder"
+            raise InputError(_not_found(f"{origin}={place}: {what}.", Path(place)))
     cached = cache_folder() / KAGGLE.rpartition("/")[2]
     return _tiles_in(cached) or _download(cached)
 
@@ -143,7 +144,7 @@ def sources(folder: Path) -> list[Source]:
             f"  {images[key]}: no mask" if key in images else f"  {masks[key]}: no image" for key in alone
         )
         raise InputError(
-            f"{folder}: {len(alone)} files without their other half:\n{listing}\nRestore or remove them; see {PAGE}."
+            f"{folder}: files without their other half ({len(alone)}):\n{listing}\nRestore or remove them; see {PAGE}."
         )
     keys = sorted(images, key=lambda key: (int(key[0].split()[1]), key[1]))
     return [Source(f"{tile}/{part}", tile, images[tile, part], masks[tile, part]) for tile, part in keys]

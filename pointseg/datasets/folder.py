@@ -81,7 +81,7 @@ def _sources(images: Path, masks: Path, group_depth: int) -> list[Source]:
             f"  {image_of[key]}: no mask in {masks}" if key in image_of else f"  {mask_of[key]}: no image in {images}"
             for key in alone
         )
-        raise InputError(f"{len(alone)} files without their other half:\n{listing}")
+        raise InputError(f"Files without their other half ({len(alone)}):\n{listing}")
     groups = {key: "/".join(Path(key).parts[:group_depth]) if group_depth else key for key in image_of}
     return [Source(key, groups[key], image_of[key], mask_of[key]) for key in sorted(image_of)]
 

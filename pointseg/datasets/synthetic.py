@@ -56,7 +56,7 @@ def write(tiles: int, size: int, seed: int) -> Path:
         (partial / INNER).mkdir()
         classes = [{"title": name, "color": f"#{colour:06X}"} for name, colour in COLOURS.items()]
         (partial / INNER / "classes.json").write_text(json.dumps({"classes": classes}, indent=2))
-        for tile in tqdm(range(1, tiles + 1), desc="drawing scenes, once", unit="scene"):
+        for tile in tqdm(range(1, tiles + 1), desc="drawing scenes, once", unit="scene", disable=None):
             image, labels = draw(size, np.random.default_rng([seed, tile]))
             _write_tile(partial / INNER / f"Tile {tile}", image, labels, palette=tile % 4 == 2)
         try:

@@ -47,7 +47,9 @@ def load_weights(network: N, weights: str | None, architecture: str) -> N:
 def read_checkpoint(file: Path) -> dict[str, object]:
     """A file written by torch.save, without running code. Raises InputError where it cannot be read."""
     if not file.is_file():
-        raise InputError(f"{file}: there is no such file of weights.")
+        raise InputError(
+            f"{file}: there is no such file of weights (model.weights=<file>, or null to train from scratch)."
+        )
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling a damaged or foreign file can raise anything
