@@ -14,6 +14,7 @@ import os
 import numpy as np
 from jaxtyping import UInt8
 
+from pointseg.errors import InputError
 from pointseg.types import Points, Shape, Window
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # importing it must not ask the network for news
@@ -31,6 +32,8 @@ class Augment:
     """
 
     def __init__(self, tile_size: int, scale: float = 1.5, symmetries: bool = True, colour: float = 0.3) -> None:
+        if scale < 1 or not 0 <= colour <= 1:
+            raise InputError(f"augment.scale={scale}, augment.colour={colour}: give a factor from 1 on, and 0 to 1.")
         self.scale = scale
         self._tile = Window(0, 0, tile_size, tile_size)
         points = A.KeypointParams(format="xy", remove_invisible=False, label_fields=["labels"])

@@ -69,7 +69,9 @@ def fit(cfg: DictConfig, folder: Path, choices: dict[str, Any]) -> float:
         system.model.compile()
     trainer.fit(system, data)
     if trainer.interrupted or not system.history:
-        raise InputError(f"{folder}: the training was interrupted before its end.")
+        raise InputError(
+            f"{folder}: the training ended before its last epoch was validated; what it reached is kept there."
+        )
     best = runs.best(system.history)
     names = ("miou_all_classes", "miou_land_cover", "accuracy", "kappa", "epoch")
     logger.log_hyperparams(hparams, {f"best/{name}": best[name] for name in names})

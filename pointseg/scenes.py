@@ -102,6 +102,10 @@ def decode(sources: Sequence[Source], legend: Legend, scale: Scale) -> list[Cach
     Raises InputError for a file that cannot be read, an image and mask of different sizes, and a
     mask value that the legend does not know.
     """
+    if scale != "native" and scale < 1:
+        raise InputError(
+            f"dataset.scale={scale}: give native, or the side of a square in pixels, as in dataset.scale=512."
+        )
     folder = cache_folder() / "scenes"
     try:
         folder.mkdir(parents=True, exist_ok=True)

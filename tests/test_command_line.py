@@ -174,6 +174,8 @@ def test_a_class_without_points_is_a_warning(command: Command, layout: Path) -> 
         ("dataset.split=???", "dataset.split: Missing mandatory value"),
         ("tile_size=96 dataset.split={train:[1],val:[3],test:[4]} batch_size=1", "batch norm needs two"),
         ("overlap=32", "overlap=32: give 0 to 31"),
+        ("augment.scale=0", "augment.scale=0"),
+        ("augment.colour=2", "augment.colour=2"),
         ("trainer=gpu", "trainer: "),
         ("trainer.precision=7", "trainer: "),
         ("model.weights=nowhere.pth", "nowhere.pth: there is no such file"),

@@ -222,6 +222,10 @@ def test_truncated_files(layout: Path, kind: str, share: float) -> None:
     assert str(file) in refused("cannot be read", layout)
 
 
+def test_a_scale_that_is_no_size(layout: Path) -> None:
+    refused(r"dataset\.scale=0: give native", layout, scale=0)
+
+
 def test_a_fold_that_does_not_exist(layout: Path) -> None:
     refused("names 4 folds, 0 to 3", layout, fold=4)
 
