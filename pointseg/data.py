@@ -158,10 +158,11 @@ class PointData(lightning.LightningDataModule):
             scene.id: annotation.load(annotation.file_of(self.folder, scene), scene, self.dataset.classes)
             for scene in self._labelled()
         }
-        numbers = ", ".join(f"{name} {n:,}" for name, n in zip(self.dataset.classes, self.counts, strict=True))
+        counts = dict(zip(self.dataset.classes, self.counts, strict=True))
+        numbers = ", ".join(f"{name} {n:,}" for name, n in counts.items())
         scenes = len(self.dataset.splits["train"])
-        log.info("Training points: %s in %d scenes (%s)", f"{sum(self.counts):,}", scenes, numbers)
-        if absent := [name for name, n in zip(self.dataset.classes, self.counts, strict=True) if n == 0]:
+        log.info("Training points: %s in %d scenes (%s)", f"{sum(counts.values()):,}", scenes, numbers)
+        if absent := [name for name, n in counts.items() if n == 0]:
             log.warning("No training point has the class %s: the network cannot learn it.", ", ".join(absent))
 
     def _labelled(self) -> list[Scene]:

@@ -63,8 +63,6 @@ def fit(cfg: DictConfig, folder: Path, choices: dict[str, Any]) -> float:
         callbacks=[*keepers, LearningRateMonitor("step"), ScoresFile(folder), TrainingPictures(data.dataset)],
         default_root_dir=folder,
     )
-    # Convolutions are faster with the bands of a pixel side by side, as the tiles come.
-    system.model.to(memory_format=torch.channels_last)
     if config.compile:
         system.model.compile()
     trainer.fit(system, data)

@@ -3,8 +3,6 @@
 import logging
 from pathlib import Path
 
-import torch
-
 from pointseg import baseline, metrics, runs
 from pointseg.config import Node
 from pointseg.errors import InputError
@@ -30,7 +28,6 @@ def evaluate(
     name = split if checkpoint == "best" else f"{split}_{checkpoint}"
     pictures = EvaluationPictures(data.dataset, folder / name)
     trainer = make_trainer(config, logger=False, callbacks=[pictures], default_root_dir=folder)
-    system.model.to(memory_format=torch.channels_last)
     trainer.test(system, data.scenes(split), verbose=False)
     result = {"checkpoint": checkpoint, **system.scores, "confusion": system.confusion.tolist()}
     text = metrics.table(system.scores, system.classes, system.land_cover)

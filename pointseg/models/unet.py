@@ -1,7 +1,7 @@
 """A small U-Net (Ronneberger et al. 2015) for training from scratch.
 
-With batch norm, bilinear upsampling and a stem of stride 2; its plain 3×3 convolutions learn within a
-few hundred steps, where mobile networks without pretrained weights need thousands.
+With batch norm, bilinear upsampling and a stem of stride 2. Its plain 3×3 convolutions learn within a
+few hundred steps.
 """
 
 from collections.abc import Sequence
