@@ -27,7 +27,8 @@ class Augment:
     scale: a window's side is multiplied by a factor between 1/scale and scale, log-uniform, and what
         it shows is resized to the tile; 1 switches it off.
     symmetries: one of the eight symmetries of the square, uniformly.
-    colour: strength in [0, 1] of the jitter of brightness, contrast and saturation; hue a fifth of it.
+    colour: strength in [0, 1] of the jitter of brightness, contrast and saturation; hue a fifth of it. Bands
+        other than RGB have brightness and contrast alone.
     tile_size: side of the tiles in pixels.
     """
 
@@ -37,19 +38,27 @@ class Augment:
         self.scale = scale
         self._tile = Window(0, 0, tile_size, tile_size)
         points = A.KeypointParams(format="xy", remove_invisible=False, label_fields=["labels"])
-        jitter = A.ColorJitter(*[(1 - colour, 1 + colour)] * 3, hue=(-colour / 5, colour / 5), p=0.8 * (colour > 0))
+        often = 0.8 * (colour > 0)
+        rgb = A.ColorJitter(*[(1 - colour, 1 + colour)] * 3, hue=(-colour / 5, colour / 5), p=often)
+        bands = A.RandomBrightnessContrast((-colour, colour), (-colour, colour), p=often)
         self._resize = A.Compose([A.Resize(tile_size, tile_size)], keypoint_params=points)
-        self._change = A.Compose([A.D4(p=symmetries), jitter], keypoint_params=points)
+        self._change, self._change_bands = (
+            A.Compose([A.D4(p=symmetries), jitter], keypoint_params=points) for jitter in (rgb, bands)
+        )
 
-    def window(self, window: Window, shape: Shape, rng: np.random.Generator) -> Window:
-        """`window` enlarged or shrunk by the random scale about a random pixel of the scene in it.
+    def window(
+        self, window: Window, shape: Shape, rng: np.random.Generator, kept: tuple[float, float] | None = None
+    ) -> Window:
+        """`window` enlarged or shrunk by the random scale about the position `kept`, or a random pixel of the scene.
 
         About its centre would not do: that of an overhanging window may lie outside the scene.
         """
         factor = float(self.scale ** rng.uniform(-1, 1))
         side = round(window.height * factor)
-        row = rng.uniform(max(window.row, 0), min(window.row + window.height, shape[0]))
-        col = rng.uniform(max(window.col, 0), min(window.col + window.width, shape[1]))
+        row, col = kept or (
+            rng.uniform(max(window.row, 0), min(window.row + window.height, shape[0])),
+            rng.uniform(max(window.col, 0), min(window.col + window.width, shape[1])),
+        )
         start_row = round(row - (row - window.row) * side / window.height)
         start_col = round(col - (col - window.col) * side / window.width)
         return Window(start_row, start_col, side, side)
@@ -63,8 +72,9 @@ class Augment:
         if image.shape[:2] != self._tile[2:]:
             resized = self._resize(image=image, keypoints=xy + 0.5, labels=labels)
             image, xy = resized["image"], resized["keypoints"] - 0.5
-        self._change.set_random_seed(int(rng.integers(2**31)))
-        changed = self._change(image=image, keypoints=xy, labels=labels)
+        change = self._change if image.shape[2] == 3 else self._change_bands
+        change.set_random_seed(int(rng.integers(2**31)))
+        changed = change(image=image, keypoints=xy, labels=labels)
         cols, rows = np.asarray(changed["keypoints"], np.float64).reshape(-1, 2).T
         moved = Points(rows, cols, np.asarray(changed["labels"], np.int64).reshape(-1))
         return changed["image"], moved.crop(self._tile)

@@ -38,6 +38,7 @@ class TrainConfig:
     optimizer: Node
     schedule: Node | None
     trainer: Node
+    tiles: Node
     augment: Node
     seed: int
     budget: int | float
@@ -52,7 +53,8 @@ class TrainConfig:
 # What runs.build adds to a node by name, so that yaml need not hold it.
 FACTS = frozenset(
     (
-        *("tile_size", "classes", "counts", "params", "optimizer", "logger", "callbacks", "default_root_dir"),
+        *("sampler", "points", "bands", "tile_size", "classes", "counts"),
+        *("params", "optimizer", "logger", "callbacks", "default_root_dir"),
         *("total_steps", "T_max", "total_iters", "max_lr"),  # of torch's schedules
     )
 )

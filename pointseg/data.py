@@ -1,7 +1,7 @@
 """From scenes and points to batches."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,9 +17,8 @@ from pointseg import points as annotation
 from pointseg.augment import Augment
 from pointseg.errors import InputError
 from pointseg.system import LabelledScene
-from pointseg.tiles import partition, read
-from pointseg.types import Batch, Dataset, Points, Scene, Shape, Window
-from pointseg.types import Sampler as PointSampler
+from pointseg.tiles import Tile, Tiling, read
+from pointseg.types import Batch, Dataset, Points, Scene, Shape
 
 log = logging.getLogger(__name__)
 
@@ -27,22 +26,30 @@ log = logging.getLogger(__name__)
 class Request(NamedTuple):
     """One tile of an epoch. Its augmentation follows from `seed`, whichever worker cuts it."""
 
-    scene: int
-    window: Window
+    tile: Tile
     seed: int
 
 
 class Epoch(Sampler[list[Request]]):
-    """The batches of an epoch: every training scene once, by a grid of tiles at a random offset, shuffled.
+    """The batches of an epoch: the tiles of a tiling, shuffled.
 
     A last batch that would leave one image to a process joins the one before, because batch norm over
     the pooled features of one image has no variance (vision #2151).
     """
 
-    def __init__(self, shapes: Sequence[Shape], tile_size: int, batch_size: int, seed: int) -> None:
-        self.shapes, self.tile_size, self.batch_size, self.seed = shapes, tile_size, batch_size, seed
+    def __init__(
+        self,
+        tiling: Tiling,
+        shapes: Sequence[Shape],
+        points: Sequence[Points],
+        tile_size: int,
+        batch_size: int,
+        seed: int,
+    ) -> None:
+        self.tiling, self.shapes, self.points = tiling, shapes, points
+        self.tile_size, self.seed = tile_size, seed
         self.epoch = 0
-        tiles = sum(-(-height // tile_size) * -(-width // tile_size) for height, width in shapes)
+        tiles = tiling.count(shapes, tile_size)
         _, ranks = _place()
         if batch_size < 2 or tiles < 2 * ranks:
             raise InputError(
@@ -57,7 +64,7 @@ class Epoch(Sampler[list[Request]]):
         self.ends[-1] = tiles
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning; the epoch and the seed decide the grid, the order and the augmentation."""
+        """Called by Lightning; the epoch and the seed decide the tiles, the order and the augmentation."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -66,9 +73,8 @@ class Epoch(Sampler[list[Request]]):
     def __iter__(self) -> Iterator[list[Request]]:
         rng = np.random.default_rng([self.seed, self.epoch])
         tiles = [
-            Request(scene, window, int(rng.integers(2**63)))
-            for scene, shape in enumerate(self.shapes)
-            for window in partition(shape, self.tile_size, rng)
+            Request(tile, int(rng.integers(2**63)))
+            for tile in self.tiling(self.shapes, self.points, self.tile_size, rng)
         ]
         order = rng.permutation(len(tiles))
         rank, ranks = _place()
@@ -92,10 +98,11 @@ class Tiles(torch.utils.data.Dataset[Batch]):
         return Batch(images, torch.from_numpy(np.concatenate(positions)).float(), torch.from_numpy(labels))
 
     def _tile(self, request: Request) -> tuple[np.ndarray, Points]:
-        scene = self.scenes[request.scene]
+        index, window, kept = request.tile
+        scene = self.scenes[index]
         rng = np.random.default_rng(request.seed)
-        window = self.augment.window(request.window, scene.shape, rng)
-        return self.augment(read(scene, window), self.points[request.scene].crop(window), rng)
+        window = self.augment.window(window, scene.shape, rng, kept)
+        return self.augment(read(scene, window), self.points[index].crop(window), rng)
 
 
 class Evaluation(torch.utils.data.Dataset[LabelledScene]):
@@ -116,39 +123,34 @@ class Evaluation(torch.utils.data.Dataset[LabelledScene]):
 class PointData(lightning.LightningDataModule):
     """Tiles of the training scenes with their points; whole scenes for evaluation.
 
-    sampler, budget, seed: how the points of the training and validation scenes are drawn, once.
-    points: a folder of points to use instead of drawing.
+    annotate: a training or validation scene → its points, asked once.
     folder: where the points of this run are kept, and read from.
+    seed: decides the tiles of every epoch and their augmentation.
     """
 
     def __init__(
         self,
         dataset: Dataset,
-        sampler: PointSampler,
-        budget: int | float,
-        seed: int,
-        points: Path | None,
+        annotate: Callable[[Scene], Points],
         folder: Path,
+        tiling: Tiling,
         augment: Augment,
         tile_size: int,
         batch_size: int,
         num_workers: int,
+        seed: int,
     ) -> None:
         super().__init__()
-        self.dataset, self.sampler, self.budget, self.seed = dataset, sampler, budget, seed
-        self.source, self.folder, self.augment = points, folder, augment
-        self.tile_size, self.batch_size, self.num_workers = tile_size, batch_size, num_workers
+        self.dataset, self.annotate, self.folder = dataset, annotate, folder
+        self.tiling, self.augment, self.tile_size = tiling, augment, tile_size
+        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.points: dict[str, Points] = {}
 
     def prepare_data(self) -> None:
-        """Draw the points, or copy them from `points`, into `folder`; what lies there already stays."""
+        """Have the scenes annotated and keep the points in `folder`; what lies there already stays."""
         missing = [scene for scene in self._labelled() if not annotation.file_of(self.folder, scene).exists()]
         for scene in tqdm(missing, desc="drawing points, once", unit="scene", disable=None if missing else True):
-            if self.source is None:
-                points = annotation.draw(scene, self.sampler, self.budget, self.seed)
-            else:
-                points = annotation.load(annotation.file_of(self.source, scene), scene, self.dataset.classes)
-            annotation.save(points, annotation.file_of(self.folder, scene), self.dataset.classes)
+            annotation.save(self.annotate(scene), annotation.file_of(self.folder, scene), self.dataset.classes)
 
     def setup(self, stage: str) -> None:
         """Read the points from `folder`, once, and warn of classes that have none to be learnt from."""
@@ -176,9 +178,11 @@ class PointData(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         scenes = self.dataset.splits["train"]
-        epoch = Epoch([scene.shape for scene in scenes], self.tile_size, self.batch_size, self.seed)
+        points = [self.points[scene.id] for scene in scenes]
+        shapes = [scene.shape for scene in scenes]
+        epoch = Epoch(self.tiling, shapes, points, self.tile_size, self.batch_size, self.seed)
         return DataLoader(
-            Tiles(scenes, [self.points[scene.id] for scene in scenes], self.augment),
+            Tiles(scenes, points, self.augment),
             sampler=epoch,
             batch_size=None,  # the sampler's items are whole batches
             num_workers=self.num_workers,

@@ -1,27 +1,60 @@
-"""Prediction of a whole scene: overlapping windows, blended with a smooth weight, strip by strip."""
+"""Prediction of a whole scene: overlapping windows, blended with a smooth weight, block by block."""
 
 from collections.abc import Callable, Iterator
-from itertools import pairwise
+from itertools import compress, pairwise
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
+from pointseg.losses.functional import upsample
 from pointseg.tiles import cover
-from pointseg.types import Scene, Window
+from pointseg.types import Shape, Window
 
 Predict = Callable[[UInt8[Tensor, "b c h w"]], Float[Tensor, "b k h w"]]
 """Images → class probabilities at every pixel of them."""
 
 
+@runtime_checkable
+class Imagery(Protocol):
+    """What is predicted: a scene or a raster."""
+
+    @property
+    def shape(self) -> Shape: ...
+    def image(self, window: Window) -> UInt8[np.ndarray, "h w c"]: ...
+
+
+def probabilities(network: nn.Module, images: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
+    """The class probabilities at every pixel, by a network that gives logits at its own stride."""
+    return upsample(network(images).float(), (images.shape[2], images.shape[3])).softmax(1)
+
+
+def strips(height: int, tile_size: int, overlap: int) -> list[tuple[int, int]]:
+    """(first row, row after the last) of each strip: the rows that one row of windows concludes."""
+    return list(pairwise([*cover(height, tile_size, overlap), height]))
+
+
 def predict_scene(
-    predict: Predict, scene: Scene, tile_size: int, overlap: int, batch_size: int, device: torch.device | str
-) -> Iterator[tuple[int, Float[Tensor, "k rows w"]]]:
-    """(first row, probabilities) of strips over the scene's full width, top to bottom, each row once.
+    predict: Predict,
+    scene: Imagery,
+    tile_size: int,
+    overlap: int,
+    batch_size: int,
+    device: torch.device | str,
+    wanted: Callable[[Window], bool] = lambda window: True,
+    chosen: range | None = None,
+) -> Iterator[tuple[Window, Float[Tensor, "k h w"]]]:
+    """Blocks of the scene with their probabilities: each pixel once, from left to right within a strip.
 
     overlap: pixels that neighbouring windows share at least; there the weight of each falls smoothly
-        to zero towards its edge. No more than one row of windows is held at a time.
+        to zero towards its edge.
+    wanted: windows for which it is False are not read or predicted, nor is their block returned. Blocks
+        are right at the pixels all of whose windows are wanted.
+    chosen: the strips to return, consecutive ones; None: all. A strip's values do not depend on it.
+
+    Held at a time: a batch of windows, and of the strip above only the rows that reach into this one.
     """
     height, width = scene.shape
     rows, cols = cover(height, tile_size, overlap), cover(width, tile_size, overlap)
@@ -30,23 +63,50 @@ def predict_scene(
         _weights(starts, size, tile).to(device)
         for starts, size, tile in ((rows, height, tile_height), (cols, width, tile_width))
     )
-    carried: Tensor | None = None  # what the previous row of windows gave to rows of this one
-    for i, (row, following) in enumerate(pairwise([*rows, height])):
-        strip: Tensor | None = None
-        for first in range(0, len(cols), batch_size):
-            windows = [Window(row, col, tile_height, tile_width) for col in cols[first : first + batch_size]]
-            images = np.stack([scene.image(window) for window in windows])
-            probabilities = predict(torch.from_numpy(images).permute(0, 3, 1, 2).to(device))
-            if strip is None:
-                strip = probabilities.new_zeros(probabilities.shape[1], tile_height, width)
-            for j, (window, tile) in enumerate(zip(windows, probabilities, strict=True), start=first):
-                weight = weight_rows[i][:, None] * weight_cols[j]
-                strip[:, :, window.col : window.col + tile_width] += tile * weight
-        assert strip is not None  # every scene has a column of windows
-        if carried is not None:
-            strip[:, : carried.shape[1]] += carried
-        yield row, strip[:, : following - row]
-        carried = strip[:, following - row :]
+    chosen = range(len(rows)) if chosen is None else chosen
+    begin = next(i for i, row in enumerate(rows) if row + tile_height > rows[chosen.start]) if chosen else 0
+    above: Tensor | None = None  # what windows higher up give to rows from this one on, (k, rows, width)
+    for i in range(begin, chosen.stop):
+        row, next_row = rows[i], [*rows, height][i + 1]
+        below: Tensor | None = None
+        left: Tensor | None = None  # what windows further left give to columns from this one on, (k, tile_height, cols)
+        windows = [Window(row, col, tile_height, tile_width) for col in cols]
+        keep = [wanted(window) for window in windows]
+        tiles = _tiles(predict, scene, list(compress(windows, keep)), batch_size, device)
+        for j, (window, kept) in enumerate(zip(windows, keep, strict=True)):
+            col, next_col = window.col, [*cols, width][j + 1]
+            if kept:
+                values = next(tiles) * (weight_rows[i][:, None] * weight_cols[j])
+            elif left is not None or above is not None:
+                values = _zeros(left if left is not None else above, tile_height, tile_width)
+            else:
+                continue
+            if left is not None:
+                values[:, :, : left.shape[2]] += left
+            left = values[:, :, next_col - col :]
+            values = values[:, :, : next_col - col]
+            if above is not None:
+                values[:, : above.shape[1]] += above[:, :, col:next_col]
+            if below is None:
+                below = _zeros(values, tile_height - (next_row - row), width)
+            below[:, :, col:next_col] = values[:, next_row - row :]
+            if i in chosen and kept:
+                yield Window(row, col, next_row - row, next_col - col), values[:, : next_row - row]
+        above = below
+
+
+def _zeros(like: Tensor | None, rows: int, cols: int) -> Tensor:
+    assert like is not None
+    return like.new_zeros(len(like), rows, cols)
+
+
+def _tiles(
+    predict: Predict, scene: Imagery, windows: list[Window], batch_size: int, device: torch.device | str
+) -> Iterator[Float[Tensor, "k h w"]]:
+    """The probabilities of each window, predicted by the batch."""
+    for first in range(0, len(windows), batch_size):
+        images = np.stack([scene.image(window) for window in windows[first : first + batch_size]])
+        yield from predict(torch.from_numpy(images).permute(0, 3, 1, 2).to(device))
 
 
 def _weights(starts: list[int], size: int, tile: int) -> Float[Tensor, "windows tile"]:

@@ -33,7 +33,7 @@ class TrainingPictures(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if batch_idx in self.shown:
+        if batch_idx in self.shown and outputs["class_map"] is not None:
             figure = plots.panel(
                 batch.scene, batch.points, outputs["class_map"], self.dataset.palette, self.dataset.classes
             )
@@ -65,6 +65,8 @@ class EvaluationPictures(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
+        if outputs["class_map"] is None:
+            return
         figure = plots.panel(
             batch.scene, batch.points, outputs["class_map"], self.dataset.palette, self.dataset.classes
         )

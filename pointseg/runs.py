@@ -14,12 +14,15 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
+from pointseg import points
 from pointseg.config import Node, TrainConfig, construct, parse
 from pointseg.data import PointData
 from pointseg.errors import InputError
 from pointseg.models.weights import read_checkpoint
 from pointseg.system import PointSeg
+from pointseg.types import Bands, Dataset, Points, Sampler, Scene
 
 log = logging.getLogger(__name__)
 
@@ -34,21 +37,20 @@ def build(config: TrainConfig, folder: Path) -> tuple[PointData, PointSeg]:
     """
     if not 0 <= config.overlap < config.tile_size:
         raise InputError(f"overlap={config.overlap}: give 0 to {config.tile_size - 1} pixels, less than tile_size.")
-    dataset = construct(config.dataset)
-    # Before the points: weights that do not fit are found at once. Convolutions are faster with the bands
-    # of a pixel side by side, as the tiles come.
-    model = construct(config.model, classes=len(dataset.classes)).to(memory_format=torch.channels_last)
+    sampler = construct(config.sampler)
+    dataset = construct(config.dataset, sampler=sampler, points=config.points)
+    # Before the points: weights that do not fit are found at once.
+    model = make_network(config, len(dataset.classes), dataset.bands)
     data = PointData(
         dataset,
-        construct(config.sampler),
-        config.budget,
-        config.seed,
-        None if config.points is None else Path(config.points),
+        partial(_annotate, config, dataset, sampler),
         folder / "points",
+        construct(config.tiles),
         construct(config.augment, tile_size=config.tile_size),
         config.tile_size,
         config.batch_size,
         _workers(config),
+        config.seed,
     )
     data.prepare_data()
     data.setup("fit")
@@ -57,13 +59,29 @@ def build(config: TrainConfig, folder: Path) -> tuple[PointData, PointSeg]:
         construct(config.loss, counts=data.counts, classes=len(dataset.classes)),
         lambda parameters: construct(config.optimizer, params=parameters),
         None if config.schedule is None else partial(_schedule, config.schedule),
-        dataset.classes,
-        dataset.land_cover,
+        dataset,
         config.tile_size,
         config.overlap,
         config.batch_size,
     )
     return data, system
+
+
+def make_network(config: TrainConfig, classes: int, bands: Bands) -> nn.Module:
+    """The network of a configuration. Convolutions are faster with the bands of a pixel side by side, as tiles come."""
+    network: nn.Module = construct(config.model, classes=classes, bands=bands)
+    return network.to(memory_format=torch.channels_last)
+
+
+def _annotate(config: TrainConfig, dataset: Dataset, sampler: Any, scene: Scene) -> Points:
+    """The points of a scene: given with the dataset, or in the folder `points`, or drawn by the sampler."""
+    if dataset.points is not None:
+        return dataset.points[scene.id]
+    if config.points is not None:
+        return points.load(points.file_of(Path(config.points), scene), scene, dataset.classes)
+    if not isinstance(sampler, Sampler):
+        raise InputError("sampler=file needs dataset=scenes, whose images have no masks to draw points from.")
+    return points.draw(scene, sampler, config.budget, config.seed)
 
 
 def _schedule(node: Node, optimizer: torch.optim.Optimizer, steps: int) -> Any:
@@ -109,6 +127,8 @@ def load(folder: Path, checkpoint: str, overrides: Node | None = None) -> tuple[
     cfg = OmegaConf.merge(cfg, overrides or {})
     assert isinstance(cfg, DictConfig)
     cfg.model.weights = None  # the checkpoint has them all
+    if (folder / "points").is_dir():
+        cfg.points = str(folder / "points")  # as they were, whatever became of the file they came from
     config = parse(cfg)
     if not (folder / f"{checkpoint}.ckpt").is_file():
         raise InputError(f"run={folder}: has no {checkpoint}.ckpt; its training did not get as far as a validation.")

@@ -62,6 +62,9 @@ class CachedScene:
     def mask(self, window: Window) -> UInt8[np.ndarray, "h w"]:
         return _window(self.mask_file, window)
 
+    def has_truth(self, window: Window) -> bool:
+        return True
+
 
 def _window(file: Path, window: Window) -> UInt8[np.ndarray, "..."]:
     # Opened at each read, about 0.1 ms: an open memmap would be copied whole when pickled to a worker.

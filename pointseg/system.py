@@ -1,6 +1,7 @@
 """Training and evaluation as Lightning sees them: one network, one loss, whole-scene scores."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import lightning
@@ -14,9 +15,11 @@ from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
 from pointseg import metrics
-from pointseg.inference import predict_scene
-from pointseg.losses.functional import at_points, upsample
-from pointseg.types import Batch, Points, Scene, Window
+from pointseg.inference import predict_scene, probabilities
+from pointseg.losses.functional import at_points
+from pointseg.types import IGNORE, Batch, Dataset, Points, Scene
+
+SHOWN = 50_000_000  # pixels of a scene up to which pictures of it are drawn
 
 
 class LabelledScene(NamedTuple):
@@ -36,6 +39,7 @@ class PointSeg(lightning.LightningModule):
     model: 8-bit images → logits at its own stride.
     optimizer: parameters → optimiser.
     schedule: (optimiser, number of steps of the whole run) → its scheduler, stepped after each batch.
+    dataset: whose classes, palette and bands are kept with the weights, so that these can be used without it.
     tile_size, overlap (pixels), batch_size: of the windows in whole-scene prediction.
 
     After an evaluation, `scores` and `confusion` (truth × prediction) hold its result; `history` has the
@@ -48,8 +52,7 @@ class PointSeg(lightning.LightningModule):
         loss: nn.Module,
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
         schedule: Callable[[Optimizer, int], LRScheduler] | None,
-        classes: Sequence[str],
-        land_cover: Sequence[bool],
+        dataset: Dataset,
         tile_size: int,
         overlap: int,
         batch_size: int,
@@ -59,19 +62,19 @@ class PointSeg(lightning.LightningModule):
         self.loss = loss
         self.optimizer = optimizer
         self.schedule = schedule
-        self.classes = list(classes)
-        self.land_cover = list(land_cover)
+        self.classes, self.land_cover = list(dataset.classes), list(dataset.land_cover)
+        self.palette, self.bands = dataset.palette.tolist(), asdict(dataset.bands)
         self.tile_size, self.overlap, self.batch_size = tile_size, overlap, batch_size
-        self.point_metrics = metrics.collection(len(classes))
-        self.scene_metrics = metrics.collection(len(classes))
+        self.point_metrics = metrics.collection(len(self.classes))
+        self.scene_metrics = metrics.collection(len(self.classes))
         self.scene_loss = MeanMetric(nan_strategy="disable")
         self.scores: dict[str, float] = {}
-        self.confusion = torch.zeros(len(classes), len(classes), dtype=torch.long)
+        self.confusion = torch.zeros(len(self.classes), len(self.classes), dtype=torch.long)
         self.history: list[dict[str, float]] = []
 
     def forward(self, images: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
         """Class probabilities at every pixel."""
-        return upsample(self.model(images).float(), (images.shape[2], images.shape[3])).softmax(1)
+        return probabilities(self.model, images)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         logits = self.model(batch.images)
@@ -97,23 +100,30 @@ class PointSeg(lightning.LightningModule):
     def test_step(self, labelled: LabelledScene, index: int) -> dict[str, Any]:
         return {"class_map": self._evaluate(labelled)}
 
-    def _evaluate(self, labelled: LabelledScene) -> UInt8[np.ndarray, "h w"]:
-        """The scene's class map; its pixels enter the scores, its points the loss."""
+    def _evaluate(self, labelled: LabelledScene) -> UInt8[np.ndarray, "h w"] | None:
+        """The scene's pixels enter the scores, its points the loss.
+
+        Returned is its class map, IGNORE where no truth is near; None for a scene too large to be shown.
+        """
         scene, points = labelled
-        class_map = np.empty(scene.shape, np.uint8)
-        strips = predict_scene(self, scene, self.tile_size, self.overlap, self.batch_size, self.device)
-        for row, probabilities in strips:
-            window = Window(row, 0, *probabilities.shape[1:])
-            prediction = probabilities.argmax(0)
+        shown = scene.shape[0] * scene.shape[1] <= SHOWN
+        class_map = np.full(scene.shape if shown else (0, 0), IGNORE, np.uint8)
+        blocks = predict_scene(
+            self, scene, self.tile_size, self.overlap, self.batch_size, self.device, wanted=scene.has_truth
+        )
+        for window, values in blocks:
+            prediction = values.argmax(0)
             truth = torch.from_numpy(scene.mask(window)).to(self.device)
             self.scene_metrics.update(prediction.flatten(), truth.flatten())
-            class_map[row : row + window.height] = prediction.byte().cpu().numpy()
+            if shown:
+                row, col, height, width = window
+                class_map[row : row + height, col : col + width] = prediction.byte().cpu().numpy()
             if points is not None:
-                self._add_loss(probabilities, points.crop(window))
-        return class_map
+                self._add_loss(values, points.crop(window))
+        return class_map if shown else None
 
     def _add_loss(self, probabilities: Float[Tensor, "k h w"], points: Points) -> None:
-        """The training loss at a strip's points, as for a network of stride 1 with logits log p."""
+        """The training loss at a block's points, as for a network of stride 1 with logits log p."""
         if not len(points):
             return
         logits = probabilities.clamp(min=torch.finfo(torch.float32).tiny).log()[None]
@@ -147,4 +157,9 @@ class PointSeg(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["classes"] = self.classes
+        checkpoint |= {
+            "classes": self.classes,
+            "land_cover": self.land_cover,
+            "palette": self.palette,
+            "bands": self.bands,
+        }

@@ -24,6 +24,30 @@ SPLITS = ("train", "val", "test")
 Shape = tuple[int, int]
 
 
+@dataclass(frozen=True)
+class Bands:
+    """How the bands of a scene's file become 8-bit images, and these the network's input.
+
+    dtype: of the pixels in the file. numbers: of the bands that are read, from 1. For each of these:
+    low, high: values stretched linearly to 0 and 255, and clipped (8-bit values stay as they are).
+    mean, std: of the stretched values; the network subtracts the one and divides by the other.
+    """
+
+    dtype: str
+    numbers: tuple[int, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+
+RGB = Bands("uint8", (1, 2, 3), (0, 0, 0), (255, 255, 255), (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+"""8-bit RGB, normalised as ImageNet's weights expect it."""
+
+
 class Window(NamedTuple):
     """A rectangle of whole pixels; `row` and `col` may be negative where a tile overhangs its scene."""
 
@@ -82,7 +106,7 @@ class Batch:
 
 @runtime_checkable
 class Scene(Protocol):
-    """One image with its dense truth, read by window.
+    """One image with its truth, dense or sparse, read by window.
 
     `group` names what must stay together: scenes of one group show the same ground, or ground that
     touches, and are never divided between training and evaluation unless that is asked for.
@@ -96,16 +120,22 @@ class Scene(Protocol):
     def shape(self) -> Shape: ...
     def image(self, window: Window) -> UInt8[np.ndarray, "h w c"]: ...
     def mask(self, window: Window) -> UInt8[np.ndarray, "h w"]: ...
+    def has_truth(self, window: Window) -> bool:
+        """Whether the mask may hold a label there: False spares reading and predicting the window."""
+        ...
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """The scenes of each split (train, val, test) and the legend of their masks.
+    """The scenes of each split (train, val and, where there is one, test) and the legend of their masks.
 
     land_cover: for each class, whether it counts in the mean over land-cover classes (a class such
         as "Unlabeled" does not).
     leaks: the caller asked for groups to be shared between splits.
-    Raises InputError when a split is empty, or when splits share a group although `leaks` is False.
+    bands: how the scenes' images were read.
+    points: those of each scene, by its id, where a person gave them; None: they are drawn from the masks.
+    Raises InputError when train or val is missing or a split is empty, or when splits share a group
+    although `leaks` is False.
     """
 
     classes: tuple[str, ...]
@@ -113,9 +143,12 @@ class Dataset:
     land_cover: tuple[bool, ...]
     splits: Mapping[str, Sequence[Scene]]
     leaks: bool = False
+    bands: Bands = RGB
+    points: Mapping[str, Points] | None = None
 
     def __post_init__(self) -> None:
-        if empty := [name for name in SPLITS if not self.splits.get(name)]:
+        required = {"train": (), "val": ()} | dict(self.splits)
+        if empty := [name for name, scenes in required.items() if not scenes]:
             raise InputError(f"dataset: the split {empty[0]!r} holds no scene; give it one in the yaml.")
         if self.leaks:
             return

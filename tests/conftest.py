@@ -121,6 +121,9 @@ class ArrayScene:
     def mask(self, window: Any) -> np.ndarray:
         return self.labels[window.row : window.row + window.height, window.col : window.col + window.width]
 
+    def has_truth(self, window: Any) -> bool:
+        return True
+
 
 @dataclass(frozen=True)
 class Outcome:

@@ -8,7 +8,9 @@ import torch
 from pointseg.augment import Augment
 from pointseg.data import Epoch, PointData
 from pointseg.errors import InputError
+from pointseg.points import draw
 from pointseg.samplers.random import Random
+from pointseg.tiles import AroundPoints, Grid
 from pointseg.types import IGNORE, Dataset
 from tests.conftest import ArrayScene
 
@@ -36,15 +38,14 @@ def dataset(**options: Any) -> Dataset:
 def data(folder: Path, augment: Augment | None = None, **options: Any) -> PointData:
     settings: dict[str, Any] = {
         "dataset": dataset(),
-        "sampler": Random(),
-        "budget": 0.2,
-        "seed": 0,
-        "points": None,
+        "annotate": lambda scene: draw(scene, Random(), 0.2, 0),
         "folder": folder,
+        "tiling": Grid(),
         "augment": augment or Augment(TILE, scale=1, colour=0),
         "tile_size": TILE,
         "batch_size": 3,
         "num_workers": 0,
+        "seed": 0,
     }
     built = PointData(**{**settings, **options})
     built.prepare_data()
@@ -75,15 +76,8 @@ def test_points_are_drawn_once_and_only_for_training_and_validation(tmp_path: Pa
     assert {file.stem for file in before} == {"a", "b", "c", "e", "f"}
     epoch(built, 0)
     epoch(built, 1)
-    data(tmp_path, seed=99)  # what is drawn stays drawn
+    data(tmp_path, annotate=lambda scene: draw(scene, Random(), 0.2, 99))  # what is drawn stays drawn
     assert {file: file.read_text() for file in tmp_path.rglob("*.csv")} == before
-
-
-def test_another_run_s_points_are_copied(tmp_path: Path) -> None:
-    first = data(tmp_path / "first")
-    second = data(tmp_path / "second", points=tmp_path / "first", seed=5)
-    assert (second.points["a"].rows == first.points["a"].rows).all()
-    assert (tmp_path / "second/a.csv").read_text() == (tmp_path / "first/a.csv").read_text()
 
 
 def test_a_class_without_a_point_is_warned_of_by_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -106,26 +100,26 @@ def test_tiles_do_not_depend_on_the_number_of_workers(tmp_path: Path, workers: i
     ("tiles", "batch_size", "sizes"), [(7, 3, [3, 4]), (8, 3, [3, 3, 2]), (2, 4, [2]), (45, 4, [4] * 10 + [5])]
 )
 def test_no_batch_of_one_is_left(tiles: int, batch_size: int, sizes: list[int]) -> None:
-    batches = list(Epoch([(TILE, TILE)] * tiles, TILE, batch_size, seed=0))
+    batches = list(Epoch(Grid(), [(TILE, TILE)] * tiles, [], TILE, batch_size, seed=0))
     assert [len(batch) for batch in batches] == sizes
-    assert sorted(request.scene for batch in batches for request in batch) == list(range(tiles))
+    assert sorted(request.tile.scene for batch in batches for request in batch) == list(range(tiles))
 
 
 @pytest.mark.parametrize(("tiles", "batch_size"), [(5, 1), (1, 4)])
 def test_a_batch_of_one_image_is_refused(tiles: int, batch_size: int) -> None:
     with pytest.raises(InputError, match="batch norm needs two"):
-        Epoch([(TILE, TILE)] * tiles, TILE, batch_size, seed=0)
+        Epoch(Grid(), [(TILE, TILE)] * tiles, [], TILE, batch_size, seed=0)
 
 
 def test_ranks_share_tiles_and_scenes_without_overlap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     built = data(tmp_path)
-    alone = list(Epoch([(40, 40)] * 4, TILE, 6, seed=0))
+    alone = list(Epoch(Grid(), [(40, 40)] * 4, [], TILE, 6, seed=0))
     shares, scenes = [], []
     monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
     monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
     for rank in range(2):
         monkeypatch.setattr("torch.distributed.get_rank", lambda rank=rank: rank)
-        shares.append(list(Epoch([(40, 40)] * 4, TILE, 3, seed=0)))
+        shares.append(list(Epoch(Grid(), [(40, 40)] * 4, [], TILE, 3, seed=0)))
         scenes += [labelled.scene.id for labelled in built.val_dataloader()]
     assert [sorted(a + b) for a, b in zip(*shares, strict=True)] == [sorted(batch) for batch in alone]
     assert sorted(scenes) == ["c", "e", "f"]
@@ -138,3 +132,17 @@ def test_splits_that_share_a_group_are_refused_unless_asked_for() -> None:
     assert dataset(**shared, leaks=True).leaks
     with pytest.raises(InputError, match="'val' holds no scene"):
         dataset(val=[])
+
+
+def test_tiles_around_points_hold_them_and_use_each_equally_often(tmp_path: Path) -> None:
+    def few(scene: Any) -> Any:
+        return draw(scene, Random(), 5, 0)
+
+    built = data(tmp_path, Augment(TILE, scale=2), annotate=few, tiling=AroundPoints(25), batch_size=5)
+    batches = epoch(built)
+    assert [len(batch.images) for batch in batches] == [5] * 5
+    assert all(len(set(batch.points[:, 0].tolist())) == 5 for batch in batches)  # no tile is empty
+    loader = built.train_dataloader()
+    kept = [(tile.scene, *tile.kept) for batch in loader.sampler for tile, _ in batch]  # type: ignore[union-attr, misc]
+    assert {kept.count(point) for point in kept} == {2, 3}  # 25 tiles about 10 points
+    assert len(set(kept)) == 10

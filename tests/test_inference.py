@@ -1,10 +1,13 @@
+from typing import Any
+
 import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pointseg.inference import predict_scene
+from pointseg.inference import predict_scene, strips
+from pointseg.types import Window
 from tests.conftest import ArrayScene
 
 geometry = st.tuples(st.integers(1, 70), st.integers(1, 70), st.integers(2, 40), st.floats(0, 0.95), st.integers(1, 5))
@@ -15,13 +18,18 @@ def scene(height: int, width: int) -> ArrayScene:
     return ArrayScene("a", pixels, np.zeros((height, width), np.uint8))
 
 
-def stitched(predict: object, height: int, width: int, tile: int, overlap: int, batch: int) -> Tensor:
-    strips, following = [], 0
-    for row, probabilities in predict_scene(predict, scene(height, width), tile, overlap, batch, "cpu"):  # type: ignore[arg-type]
-        assert row == following
-        following += probabilities.shape[1]
-        strips.append(probabilities)
-    return torch.cat(strips, 1)
+def stitched(predict: object, height: int, width: int, tile: int, overlap: int, batch: int, **options: Any) -> Tensor:
+    result: Tensor | None = None
+    seen = torch.zeros(height, width)
+    for window, values in predict_scene(predict, scene(height, width), tile, overlap, batch, "cpu", **options):  # type: ignore[arg-type]
+        result = torch.zeros(len(values), height, width) if result is None else result
+        row, col, h, w = window
+        result[:, row : row + h, col : col + w] = values
+        seen[row : row + h, col : col + w] += 1
+    assert result is not None
+    assert (seen <= 1).all()
+    assert options or (seen == 1).all()
+    return result
 
 
 @settings(max_examples=80)
@@ -69,3 +77,46 @@ def test_at_most_batch_size_windows_are_predicted_at_once() -> None:
 
     stitched(predict, 20, 100, 20, 0, 2)
     assert sizes == [2, 2, 1]
+
+
+def own_position(images: Tensor) -> Tensor:
+    """Differs from window to window at the same pixel, so that blending shows."""
+    h, w = images.shape[2:]
+    ramp = torch.linspace(0, 1, h)[:, None] + torch.linspace(0, 2, w)
+    return images[:, :1].float() * ramp
+
+
+@settings(max_examples=60)
+@given(geometry, st.data())
+def test_strips_that_are_predicted_apart_are_those_of_the_whole(
+    shape: tuple[int, int, int, float, int], data: st.DataObject
+) -> None:
+    height, width, tile, share, batch = shape
+    overlap = int(share * tile)
+    rows = strips(height, tile, overlap)
+    first = data.draw(st.integers(0, len(rows) - 1))
+    last = data.draw(st.integers(first + 1, len(rows)))
+    whole = stitched(own_position, height, width, tile, overlap, batch)
+    part = stitched(own_position, height, width, tile, overlap, batch, chosen=range(first, last))
+    inside = slice(rows[first][0], rows[last - 1][1])
+    assert torch.equal(part[:, inside], whole[:, inside])
+    assert part[:, : inside.start].eq(0).all()
+    assert part[:, inside.stop :].eq(0).all()
+
+
+@settings(max_examples=60)
+@given(geometry, st.data())
+def test_where_only_some_windows_are_wanted_their_pixels_are_right(
+    shape: tuple[int, int, int, float, int], data: st.DataObject
+) -> None:
+    """As in scoring at points: every window that holds the point is predicted, and no other."""
+    height, width, tile, share, batch = shape
+    overlap = int(share * tile)
+    row, col = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
+
+    def holds(window: Window) -> bool:
+        return 0 <= row - window.row < window.height and 0 <= col - window.col < window.width
+
+    whole = stitched(own_position, height, width, tile, overlap, batch)
+    part = stitched(own_position, height, width, tile, overlap, batch, wanted=holds)
+    assert torch.allclose(part[:, row, col], whole[:, row, col], atol=1e-5)

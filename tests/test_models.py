@@ -12,7 +12,7 @@ from torchvision.models import mobilenet_v2, resnet50
 from pointseg.config import construct
 from pointseg.errors import InputError
 from pointseg.losses.functional import upsample
-from pointseg.models import networks
+from pointseg.types import RGB, Bands
 from tests.conftest import CONF, options
 
 STRIDE = {
@@ -27,10 +27,10 @@ STRIDE = {
 }
 
 
-def build(name: str, weights: Any = None) -> nn.Module:
+def build(name: str, weights: Any = None, bands: Bands = RGB) -> nn.Module:
     node = OmegaConf.load(CONF / "model" / f"{name}.yaml")
     node.weights = None if weights is None else str(weights)  # type: ignore[union-attr]
-    network = construct(node, classes=5)  # type: ignore[arg-type]
+    network = construct(node, classes=5, bands=bands)  # type: ignore[arg-type]
     assert isinstance(network, nn.Module)
     return network
 
@@ -60,7 +60,7 @@ def test_a_torchvision_file_gives_torchvision_s_prediction(name: str, builder: A
     torch.save(theirs.state_dict(), tmp_path / "whole.pth")
     ours = build(name, tmp_path / "whole.pth").eval()
     images = torch.randint(0, 256, (2, 3, 64, 96), dtype=torch.uint8)
-    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (networks.IMAGENET_MEAN, networks.IMAGENET_STD))
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     with torch.no_grad():
         expected = theirs((images / 255 - mean) / std)["out"]
         assert torch.allclose(upsample(ours(images), (64, 96)), expected, atol=1e-4)
@@ -166,3 +166,38 @@ def test_a_download_is_asked_for_by_torchvision_s_name(monkeypatch: pytest.Monke
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(InputError, match="COCO_WITH_VOC_LABELS_V1"):
         build("deeplabv3_resnet50", "COCO_V9")
+
+
+def bands(count: int) -> Bands:
+    limits = (0.0,) * count, (255.0,) * count
+    return Bands("uint8", tuple(range(1, count + 1)), *limits, (100.0,) * count, (50.0,) * count)
+
+
+@pytest.mark.parametrize("name", options("model"))
+def test_every_network_takes_any_number_of_bands(name: str) -> None:
+    for count in (1, 5):
+        logits = build(name, bands=bands(count)).eval()(torch.randint(0, 256, (2, count, 64, 64), dtype=torch.uint8))
+        assert logits.shape[:2] == (2, 5)
+
+
+def test_pretrained_weights_are_kept_for_rgb_and_other_bands_begin_at_nothing(tmp_path: Path) -> None:
+    rgb = build("deeplabv3_mobilenet_v2", bands=bands(3)).eval()
+    torch.save(rgb.state_dict(), tmp_path / "rgb.pth")
+    five = build("deeplabv3_mobilenet_v2", tmp_path / "rgb.pth", bands(5)).eval()
+    images = torch.randint(0, 256, (2, 5, 64, 64), dtype=torch.uint8)
+    assert torch.equal(five(images), rgb(images[:, :3]))
+
+
+def test_a_grey_image_is_seen_as_the_same_in_rgb(tmp_path: Path) -> None:
+    rgb = build("deeplabv3_mobilenet_v2", bands=bands(3)).eval()
+    torch.save(rgb.state_dict(), tmp_path / "rgb.pth")
+    grey = build("deeplabv3_mobilenet_v2", tmp_path / "rgb.pth", bands(1)).eval()
+    images = torch.randint(0, 256, (2, 1, 64, 64), dtype=torch.uint8)
+    assert torch.allclose(grey(images), rgb(images.expand(-1, 3, -1, -1)), atol=1e-5)
+
+
+def test_a_run_of_five_bands_goes_on_from_its_own_weights(tmp_path: Path) -> None:
+    first = build("unet", bands=bands(5))
+    torch.save(first.state_dict(), tmp_path / "five.pth")
+    again = build("unet", tmp_path / "five.pth", bands(5))
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))

@@ -49,10 +49,12 @@ def train(folder: Path, *overrides: str) -> dict[str, Any]:
     return scores
 
 
-GROUPS = ("sampler", "loss", "optimizer", "schedule", "model")
+GROUPS = ("sampler", "tiles", "loss", "optimizer", "schedule", "model")
 
 
-@pytest.mark.parametrize(("group", "option"), [(group, option) for group in GROUPS for option in options(group)])
+@pytest.mark.parametrize(
+    ("group", "option"), [(group, option) for group in GROUPS for option in options(group) if option != "file"]
+)
 def test_every_option_takes_a_training_step(group: str, option: str, tmp_path: Path) -> None:
     overrides = [f"{group}={option}", "model.weights=null"]
     data, system = runs.build(parse(composed(*overrides)), tmp_path)
@@ -98,6 +100,13 @@ def test_the_same_seed_gives_the_same_scores_and_another_seed_others(tmp_path: P
     assert first["history"] != other["history"]
     drawn = [(tmp_path / name / "points/Tile 1/image_part_001.csv").read_text() for name in "abc"]
     assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_another_run_s_points_are_used_as_they_are(tmp_path: Path) -> None:
+    train(tmp_path / "first")
+    train(tmp_path / "second", f"points={tmp_path / 'first/points'}", "seed=5")
+    first, second = (sorted((tmp_path / name / "points").rglob("*.csv")) for name in ("first", "second"))
+    assert [file.read_text() for file in second] == [file.read_text() for file in first] != []
 
 
 def test_batches_without_any_point_are_ordinary(tmp_path: Path) -> None:

@@ -17,28 +17,32 @@ from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 from pointseg.models.deeplabv3plus import DeepLabV3PlusHead
 from pointseg.models.unet import UNet
 from pointseg.models.weights import load_weights
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+from pointseg.types import RGB, Bands
 
 
 class Network(nn.Module):
     """backbone and classifier of a torchvision segmentation network, without its upsampling.
 
-    Takes 8-bit images and normalises them with ImageNet's statistics, those of its weights.
+    Takes 8-bit images and normalises them with the statistics of their bands; its first layer has as many
+    channels as there are bands.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, backbone: nn.Module, classifier: nn.Module) -> None:
+    def __init__(self, backbone: nn.Module, classifier: nn.Module, bands: Bands) -> None:
         super().__init__()
         self.backbone = backbone
         self.classifier = classifier
-        self.register_buffer("mean", 255 * torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", 255 * torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(bands.mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(bands.std).view(1, -1, 1, 1), persistent=False)
+        first = next(layer for layer in backbone.modules() if isinstance(layer, nn.Conv2d))
+        if first.in_channels != len(bands):
+            first.in_channels = len(bands)
+            first.weight = nn.Parameter(first.weight.new_empty(len(first.weight), len(bands), *first.kernel_size))
+            first.reset_parameters()
 
-    def forward(self, images: UInt8[Tensor, "b 3 height width"]) -> Float[Tensor, "b k h w"]:
+    def forward(self, images: UInt8[Tensor, "b c height width"]) -> Float[Tensor, "b k h w"]:
         features = self.backbone((images - self.mean) / self.std)
         # LR-ASPP reads two levels; the other heads read one.
         single = isinstance(features, dict) and set(features) == {"out"}
@@ -46,52 +50,54 @@ class Network(nn.Module):
         return logits
 
 
-def _torchvision(build: Callable[..., nn.Module], classes: int, weights: str | None, **options: object) -> Network:
+def _torchvision(
+    build: Callable[..., nn.Module], classes: int, weights: str | None, bands: Bands, **options: object
+) -> Network:
     whole = build(weights=None, weights_backbone=None, num_classes=classes, **options)
-    network = Network(whole.get_submodule("backbone"), whole.get_submodule("classifier"))
+    network = Network(whole.get_submodule("backbone"), whole.get_submodule("classifier"), bands)
     return load_weights(network, weights, build.__name__)
 
 
-def deeplabv3_resnet50(classes: int, weights: str | None) -> Network:
+def deeplabv3_resnet50(classes: int, weights: str | None, bands: Bands = RGB) -> Network:
     """Chen et al. 2017, output stride 8."""
-    return _torchvision(zoo.deeplabv3_resnet50, classes, weights, aux_loss=False)
+    return _torchvision(zoo.deeplabv3_resnet50, classes, weights, bands, aux_loss=False)
 
 
-def deeplabv3_resnet101(classes: int, weights: str | None) -> Network:
+def deeplabv3_resnet101(classes: int, weights: str | None, bands: Bands = RGB) -> Network:
     """Chen et al. 2017, output stride 8."""
-    return _torchvision(zoo.deeplabv3_resnet101, classes, weights, aux_loss=False)
+    return _torchvision(zoo.deeplabv3_resnet101, classes, weights, bands, aux_loss=False)
 
 
-def deeplabv3_mobilenet_v3(classes: int, weights: str | None) -> Network:
+def deeplabv3_mobilenet_v3(classes: int, weights: str | None, bands: Bands = RGB) -> Network:
     """DeepLabV3 on MobileNetV3-Large, output stride 16."""
-    return _torchvision(zoo.deeplabv3_mobilenet_v3_large, classes, weights, aux_loss=False)
+    return _torchvision(zoo.deeplabv3_mobilenet_v3_large, classes, weights, bands, aux_loss=False)
 
 
-def lraspp_mobilenet_v3(classes: int, weights: str | None) -> Network:
+def lraspp_mobilenet_v3(classes: int, weights: str | None, bands: Bands = RGB) -> Network:
     """Howard et al. 2019, output stride 8."""
-    return _torchvision(zoo.lraspp_mobilenet_v3_large, classes, weights)
+    return _torchvision(zoo.lraspp_mobilenet_v3_large, classes, weights, bands)
 
 
-def fcn_resnet50(classes: int, weights: str | None) -> Network:
+def fcn_resnet50(classes: int, weights: str | None, bands: Bands = RGB) -> Network:
     """Long et al. 2015 on a dilated ResNet-50, output stride 8."""
-    return _torchvision(zoo.fcn_resnet50, classes, weights, aux_loss=False)
+    return _torchvision(zoo.fcn_resnet50, classes, weights, bands, aux_loss=False)
 
 
-def deeplabv3_mobilenet_v2(classes: int, weights: str | None) -> Network:
+def deeplabv3_mobilenet_v2(classes: int, weights: str | None, bands: Bands = RGB) -> Network:
     """DeepLabV3 on torchvision's MobileNetV2, output stride 16."""
-    network = Network(_mobilenet_v2(), DeepLabHead(320, classes, atrous_rates=(6, 12, 18)))
+    network = Network(_mobilenet_v2(), DeepLabHead(320, classes, atrous_rates=(6, 12, 18)), bands)
     return load_weights(network, weights, "mobilenet_v2")
 
 
-def deeplabv3plus_mobilenet_v2(classes: int, weights: str | None) -> Network:
+def deeplabv3plus_mobilenet_v2(classes: int, weights: str | None, bands: Bands = RGB) -> Network:
     """DeepLabV3+ on torchvision's MobileNetV2: output stride 4, its encoder's 16."""
     backbone = IntermediateLayerGetter(_mobilenet_v2(), {"3": "shallow", "17": "deep"})
-    return load_weights(Network(backbone, DeepLabV3PlusHead(320, 24, classes)), weights, "mobilenet_v2")
+    return load_weights(Network(backbone, DeepLabV3PlusHead(320, 24, classes), bands), weights, "mobilenet_v2")
 
 
-def unet(classes: int, weights: str | None) -> Network:
+def unet(classes: int, weights: str | None, bands: Bands = RGB) -> Network:
     """A small U-Net at stride 2, for training from scratch."""
-    return load_weights(Network(UNet(), nn.Conv2d(32, classes, 1)), weights, "unet")
+    return load_weights(Network(UNet(), nn.Conv2d(32, classes, 1), bands), weights, "unet")
 
 
 def _mobilenet_v2() -> nn.Sequential:

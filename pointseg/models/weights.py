@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.models import get_model_weights, get_weight, list_models
 
@@ -97,9 +98,24 @@ def _encoder(state: State) -> State:
     return {f"backbone.{key.removeprefix('features.')}": value for key, value in kept.items()}
 
 
+def _rebanded(weight: Float[Tensor, "out 3 h w"], bands: int) -> Float[Tensor, "out c h w"]:
+    """A first layer for other bands than RGB.
+
+    More: the first three are taken for RGB, and the others begin at zero, so that the network begins as
+    the pretrained one. Fewer: each has an equal part of the sum over RGB, so that grey counts as before.
+    """
+    if bands > 3:
+        return torch.cat([weight, weight.new_zeros(len(weight), bands - 3, *weight.shape[2:])], 1)
+    return (weight.sum(1, keepdim=True) / bands).expand(-1, bands, -1, -1).clone()
+
+
 def _load(network: nn.Module, state: State, optional: set[str], weights: str) -> None:
     own = network.state_dict()
     state = {key: value for key, value in state.items() if not key.startswith("aux_classifier.")}
+    first = next(f"{name}.weight" for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d))
+    if first in state and state[first].shape[1] == 3 != own[first].shape[1]:
+        state[first] = _rebanded(state[first], own[first].shape[1])
+        log.info("%s: its first layer sees RGB; fitted to %d bands", weights, own[first].shape[1])
     reshaped = {key for key in own.keys() & state.keys() if own[key].shape != state[key].shape}
     other_classes = {
         key for key in reshaped if key.startswith("classifier.") and own[key].shape[1:] == state[key].shape[1:]
@@ -116,5 +132,5 @@ def _load(network: nn.Module, state: State, optional: set[str], weights: str) ->
             "Give the weights of this architecture, or model.weights=null."
         )
     network.load_state_dict({key: value for key, value in state.items() if key not in reshaped}, strict=False)
-    new = sorted(reshaped | (optional - state.keys()))
-    log.info("%s loaded; new: %s", weights, ", ".join(new) or "nothing")
+    new = sorted({key.rpartition(".")[0] for key in reshaped})
+    log.info("%s loaded; new: %s", weights, "all after the encoder" if optional else ", ".join(new) or "nothing")

@@ -1,0 +1,170 @@
+"""Imagery without masks, and the points that a person labelled on it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import UInt8
+
+from pointseg.datasets.folder import COLOURS
+from pointseg.errors import InputError
+from pointseg.rasters import Raster, find, open_rasters
+from pointseg.samplers.file import File
+from pointseg.types import IGNORE, Dataset, Points, Shape, Window
+
+HELD_OUT = {"train": "", "val": " (val)", "test": " (test)"}
+"""What is added to a scene's id in each split: the points of one scene are divided between them."""
+
+
+@dataclass(frozen=True)
+class PointScene:
+    """A raster whose truth is known at some points only."""
+
+    id: str
+    raster: Raster
+    points: Points
+
+    @property
+    def group(self) -> str:
+        return self.raster.id
+
+    @property
+    def shape(self) -> Shape:
+        return self.raster.shape
+
+    def image(self, window: Window) -> UInt8[np.ndarray, "h w c"]:
+        return self.raster.image(window)
+
+    def mask(self, window: Window) -> UInt8[np.ndarray, "h w"]:
+        mask = np.full((window.height, window.width), IGNORE, np.uint8)
+        inside = self.points.crop(window)
+        mask[inside.rows.astype(int), inside.cols.astype(int)] = inside.labels
+        return mask
+
+    def has_truth(self, window: Window) -> bool:
+        return len(self.points.crop(window)) > 0
+
+
+def scenes(
+    images: str | Sequence[str],
+    bands: Sequence[int] | None,
+    classes: Mapping[str, str] | Sequence[str] | None,
+    not_land_cover: Sequence[str],
+    val: float,
+    test: float,
+    block: int,
+    split_seed: int,
+    sampler: File,
+    points: str | None,
+) -> Dataset:
+    """The images, and the points of the file `points` on them as `sampler` reads it.
+
+    images: files, folders or patterns. bands: numbers of the bands to use, from 1, the RGB bands first
+        for pretrained weights; None: all but an alpha band.
+    classes: names, or names and their colours on the map as {water: '#0000FF'}; None: those in the file.
+    val, test: the share of the points held out, in whole blocks of `block` pixels a side (neighbouring
+        points are alike: scores at points beside those of training flatter), by split_seed.
+    points: the file, or the folder `points` of a run on the same images.
+    Raises InputError for images or points that cannot be used.
+    """
+    if not isinstance(sampler, File):
+        raise InputError("dataset=scenes has no masks to draw points from; its points come from sampler=file.")
+    if points is None:
+        raise InputError("points: give the file of labelled points, as in points=field.gpkg.")
+    if not (0 < val < 1 and 0 <= test < 1 and val + test < 1) or block < 1:
+        raise InputError(
+            f"dataset.val={val}, dataset.test={test}, dataset.block={block}: shares in (0, 1), 1 pixel up."
+        )
+    rasters = open_rasters(find(images, "dataset.images"), bands)
+    place = Path(points)
+    if place.is_dir():
+        table, split = _reloaded(place, rasters)
+    else:
+        table = sampler.read(place, rasters)
+        split = _split(table, {"val": val, "test": test}, block, split_seed)
+    names = list(classes) if classes is not None else sorted(set(table["name"]))
+    if unknown := sorted(set(table["name"]) - set(names)):
+        counts = ", ".join(f"{name} ({int((table['name'] == name).sum())})" for name in unknown)
+        raise InputError(
+            f"{place}: points of classes that dataset.classes does not name: {counts}. Add them or mend the file."
+        )
+    if len(names) < 2:
+        raise InputError(f"{place}: one class ({', '.join(names)}) is no map; label points of at least two.")
+    if wrong := set(not_land_cover) - set(names):
+        raise InputError(f"dataset.not_land_cover: {', '.join(sorted(wrong))} is no class; {', '.join(names)} are.")
+    labels = table["name"].map({name: label for label, name in enumerate(names)}).to_numpy(np.int64)
+    by_split: dict[str, list[PointScene]] = {}
+    for name in ("train", "val", *(["test"] if (split == "test").any() else [])):
+        chosen = split == name
+        by_split[name] = [
+            PointScene(f"{rasters[i].id}{HELD_OUT[name]}", rasters[i], _points(rows, labels[chosen][rows.index]))
+            for i, rows in table[chosen].reset_index(drop=True).groupby("scene")
+        ]
+    return Dataset(
+        tuple(names),
+        _palette(classes, names),
+        tuple(name not in not_land_cover for name in names),
+        by_split,
+        leaks=True,  # of the ground between a scene's points, which `block` keeps apart; none of labels
+        bands=rasters[0].bands,
+        points={scene.id: scene.points for held in by_split.values() for scene in held},
+    )
+
+
+def _points(rows: pd.DataFrame, labels: np.ndarray) -> Points:
+    return Points(rows["row"].to_numpy(np.float64), rows["col"].to_numpy(np.float64), labels)
+
+
+def _palette(classes: Mapping[str, str] | Sequence[str] | None, names: Sequence[str]) -> UInt8[np.ndarray, "k 3"]:
+    colours = [COLOURS[i % len(COLOURS)] for i in range(len(names))]
+    if isinstance(classes, Mapping):
+        try:
+            colours = [int(classes[name].removeprefix("#"), 16) for name in names]
+        except ValueError as error:
+            raise InputError(f"dataset.classes: {error}; write colours as '#RRGGBB'.") from None
+    return np.array([[c >> 16 & 255, c >> 8 & 255, c & 255] for c in colours], np.uint8)
+
+
+def _split(table: pd.DataFrame, shares: Mapping[str, float], block: int, seed: int) -> np.ndarray:
+    """train, val or test for each line: blocks at random, until each share has as many points as it should.
+
+    A block whose points are the last of a class in training stays there.
+    """
+    # A point in two scenes is one piece of ground: the block of its first scene counts for both.
+    first = table.drop_duplicates("point").set_index("point")
+    blocks = [f"{scene}/{row // block}/{col // block}" for scene, row, col in first[["scene", "row", "col"]].to_numpy()]
+    block_of = table["point"].map(dict(zip(first.index, blocks, strict=True)))
+    split = pd.Series("train", table.index)
+    order = np.random.default_rng(seed).permutation(sorted(block_of.unique()))
+    remaining = iter(order)
+    for name, share in shares.items():
+        wanted = max(round(share * len(table)), 1) if share else 0
+        for chosen in remaining if wanted else ():
+            members = block_of == chosen
+            if set(table["name"][members]) <= set(table["name"][~members & (split == "train").to_numpy()]):
+                split[members] = name
+            if (split == name).sum() >= wanted:
+                break
+    if not (split == "val").any():
+        raise InputError(
+            f"{len(table)} labelled pixels in {len(order)} blocks: none can be held out for validation without taking "
+            "the last of a class from training; label more points, or lower dataset.block."
+        )
+    return np.asarray(split, str)
+
+
+def _reloaded(folder: Path, rasters: Sequence[Raster]) -> tuple[pd.DataFrame, np.ndarray]:
+    """The points that a run kept, and the split that it made of them."""
+    parts = []
+    for i, raster in enumerate(rasters):
+        for split, suffix in HELD_OUT.items():
+            file = folder / f"{raster.id}{suffix}.csv"
+            if file.is_file():
+                part = pd.read_csv(file, dtype={"class": "string"}).rename(columns={"class": "name"})
+                parts.append(part.assign(scene=i, split=split))
+    if not parts:
+        raise InputError(f"points={folder}: holds no points of these scenes; it has no {rasters[0].id}.csv.")
+    table = pd.concat(parts, ignore_index=True)
+    return table, np.asarray(table["split"], str)

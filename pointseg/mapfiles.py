@@ -1,0 +1,119 @@
+"""The files of a map: cloud-optimised GeoTIFF, PNG, polygons."""
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import rasterio
+import rasterio.features
+import rasterio.shutil
+import shapely
+from rasterio.errors import RasterioError
+
+from pointseg.errors import InputError
+from pointseg.rasters import Raster
+from pointseg.trained import Trained
+from pointseg.types import IGNORE
+
+log = logging.getLogger(__name__)
+
+TAG = "POINTSEG"  # the metadata entry that says what made a map
+BLOCK = 512  # side in pixels of a GeoTIFF's internal tiles
+GDAL = {"GDAL_CACHEMAX": 64}  # MB: a cache that grows with the machine is no bound
+COG = {"compress": "DEFLATE", "blocksize": BLOCK, "bigtiff": "IF_SAFER"}
+
+
+def tag(file: Path) -> str | None:
+    """What made the map `file`; None where there is no file, or one that is not pointseg's."""
+    if not file.exists():
+        return None
+    try:
+        with rasterio.open(file) as dataset:
+            found = dataset.tags().get(TAG)
+    except RasterioError:
+        return None
+    return None if found is None else str(found)
+
+
+def write(
+    outputs: Mapping[str, Path], folder: Path, strips: Sequence[Path], model: Trained, raster: Raster, key: str
+) -> None:
+    """The strips (.npy of layers, rows, columns; top to bottom) → the files of the layers, with `key` as their tag.
+
+    Each is written in `folder` and renamed when it is whole. Raises InputError where that fails.
+    """
+    layers = {"classes": [0], "confidence": [1], "probabilities": list(range(2, 2 + len(model.classes)))}
+    try:
+        for name, output in outputs.items():
+            raw, final = folder / f"{name}.raw.tif", folder / f"{name}{output.suffix}"
+            with rasterio.Env(**GDAL):
+                _write_raw(raw, strips, layers[name], model, raster, key)
+                if output.suffix.lower() == ".png":
+                    rasterio.shutil.copy(raw, final, driver="PNG")
+                else:
+                    resampling = "MODE" if name == "classes" else "AVERAGE"
+                    rasterio.shutil.copy(raw, final, driver="COG", overview_resampling=resampling, **COG)
+            raw.unlink()
+            final.replace(output)
+    except (RasterioError, OSError) as error:
+        raise InputError(
+            f"{next(iter(outputs.values()))}: cannot be written ({error}); make room and give the same command, which "
+            "goes on from the strips it has."
+        ) from error
+
+
+def _write_raw(file: Path, strips: Sequence[Path], bands: list[int], model: Trained, raster: Raster, key: str) -> None:
+    height, width = raster.shape
+    profile: dict[str, Any] = {"driver": "GTiff", "dtype": "uint8", "bigtiff": "IF_SAFER"}
+    profile |= {"count": len(bands), "height": height, "width": width}
+    profile |= {"tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK}
+    if raster.crs is not None:
+        profile |= {"crs": raster.crs, "transform": raster.transform}
+    with rasterio.open(file, "w", **profile) as dataset:
+        dataset.update_tags(**{TAG: key})
+        if bands == [0]:
+            names = {f"CLASS_{label}": name for label, name in enumerate(model.classes)}
+            dataset.update_tags(**names)
+            dataset.nodata = IGNORE
+            colours = {label: (*map(int, colour), 255) for label, colour in enumerate(model.palette)}
+            dataset.write_colormap(1, colours | {IGNORE: (0, 0, 0, 0)})
+        else:
+            dataset.scales = (1 / 255,) * len(bands)
+            if len(bands) > 1:
+                dataset.descriptions = model.classes
+        row = 0
+        for strip in strips:
+            values = np.load(strip, mmap_mode="r")[bands]
+            dataset.write(values, window=rasterio.windows.Window(0, row, width, values.shape[1]))
+            row += values.shape[1]
+
+
+def write_polygons(file: Path, classes: Sequence[str], sieve: int, simplify: float) -> None:
+    """The areas of the class map `file` as polygons, in a GeoPackage beside it, where there is none newer.
+
+    sieve: areas of fewer pixels are joined to their largest neighbour. simplify: pixels by which outlines
+    may move; borders that two areas share stay shared (coverage simplification, Visvalingam-Whyatt).
+    The map is held in memory, a byte a pixel.
+    """
+    output = file.with_suffix(".gpkg")
+    if output.exists():
+        log.info("%s: is there already; remove it to have it made anew.", output)
+        return
+    with rasterio.open(file) as dataset:
+        labels, crs, transform = dataset.read(1), dataset.crs, dataset.transform
+    if sieve > 1:
+        labels = rasterio.features.sieve(labels, sieve, mask=labels != IGNORE)
+    found = list(rasterio.features.shapes(labels, mask=labels != IGNORE, transform=transform))
+    shapes = np.array([shapely.geometry.shape(shape) for shape, _ in found])
+    if simplify:
+        # The tolerance is the square root of an area, so a triangle of side `simplify` pixels.
+        shapes = shapely.coverage_simplify(shapes, simplify * abs(transform.determinant) ** 0.5)
+    names = [classes[int(label)] for _, label in found]
+    frame = geopandas.GeoDataFrame({"class": names, "area": shapely.area(shapes)}, geometry=shapes, crs=crs)
+    partial = output.with_name(f".{output.name}.{os.getpid()}.gpkg")
+    frame.to_file(partial, driver="GPKG")
+    partial.replace(output)

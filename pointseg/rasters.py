@@ -1,0 +1,214 @@
+"""Images in files that GDAL reads, by window and never whole: GeoTIFF, COG, JPEG, PNG, …"""
+
+import logging
+import os
+import threading
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from glob import glob
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from jaxtyping import Bool, Num, UInt8
+from rasterio.enums import ColorInterp
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.transform import Affine
+
+from pointseg.errors import InputError
+from pointseg.types import RGB, Bands, Shape, Window
+
+log = logging.getLogger(__name__)
+
+# What is not georeferenced is a plain picture, and as welcome.
+warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
+
+SUFFIXES = {".tif", ".tiff", ".jpg", ".jpeg", ".png", ".vrt", ".jp2"}
+SAMPLES, SIDE = 64, 256  # windows, and their side in pixels, that the statistics of bands are measured on
+TAILS = (0.1, 99.9)  # percentiles that become 0 and 255
+
+
+@dataclass(frozen=True)
+class Raster:
+    """A scene's image file.
+
+    crs: as WKT; None for a plain picture. transform: (col, row) counted from the corner of the
+        top-left pixel → the file's map coordinates. masked: whether the file may say which pixels hold data.
+    """
+
+    id: str
+    file: Path
+    shape: Shape
+    bands: Bands
+    crs: str | None
+    transform: Affine
+    masked: bool = True
+
+    def image(self, window: Window) -> UInt8[np.ndarray, "h w c"]:
+        """8-bit values (see Bands); pixels without data have each band's mean, which the network takes for zero."""
+        values = np.moveaxis(_read(self.file, list(self.bands.numbers), window), 0, -1)
+        valid = self.valid(window)
+        stretched = stretch(values, self.bands)
+        if not valid.all():
+            stretched[~valid] = np.round(self.bands.mean)
+        return stretched
+
+    def valid(self, window: Window) -> Bool[np.ndarray, "h w"]:
+        """Which pixels hold data: not the file's nodata value, not masked, not transparent, not NaN."""
+        valid: Bool[np.ndarray, "h w"] = np.ones(window[2:], bool)
+        if self.masked:
+            valid &= _read(self.file, None, window) > 0
+        if np.dtype(self.bands.dtype).kind == "f":
+            valid &= np.isfinite(_read(self.file, list(self.bands.numbers), window)).all(0)
+        return valid
+
+
+def stretch(values: Num[np.ndarray, "h w c"], bands: Bands) -> UInt8[np.ndarray, "h w c"]:
+    if values.dtype == np.uint8:
+        return np.ascontiguousarray(values)
+    low, high = np.array(bands.low, np.float32), np.array(bands.high, np.float32)
+    scaled = (np.nan_to_num(values.astype(np.float32)) - low) * (255 / (high - low))
+    return np.clip(np.round(scaled), 0, 255).astype(np.uint8)
+
+
+def _read(file: Path, numbers: list[int] | None, window: Window) -> Num[np.ndarray, "..."]:
+    """The bands `numbers`, or (None) the file's mask of valid pixels: 0 where there is no data."""
+    area = rasterio.windows.Window(window.col, window.row, window.width, window.height)
+    try:
+        dataset = _opened(file, os.getpid(), threading.get_ident())
+        read = dataset.dataset_mask(window=area) if numbers is None else dataset.read(numbers, window=area)
+    except RasterioError as error:
+        raise InputError(
+            f"{file}: cannot be read at row {window.row}, col {window.col} ({error}); the file is damaged or cut "
+            "short: copy it anew."
+        ) from error
+    return np.asarray(read)
+
+
+@lru_cache(maxsize=8)
+def _opened(file: Path, process: int, thread: int) -> Any:
+    # GDAL's handles serve one thread of one process; kept open, because its cache of blocks goes with them.
+    return rasterio.open(file)
+
+
+def find(images: str | Sequence[str], key: str) -> dict[str, Path]:
+    """id → file of what `images` names: files, folders (searched through) or patterns such as 'site/*.tif'.
+
+    The id is the path below the deepest folder that all share, without its suffix. `key` names the option in errors.
+    """
+    named = [images] if isinstance(images, str) else list(images)
+    files: list[Path] = []
+    for name in named:
+        if Path(name).is_dir():
+            found = [file for file in Path(name).rglob("*") if file.suffix.lower() in SUFFIXES]
+        else:
+            found = [Path(file) for file in glob(name, recursive=True)]
+        if not found:
+            raise InputError(f"{key}={name}: no such file, and no image matches (from {Path.cwd()}).")
+        files += found
+    files = sorted({file.resolve() for file in files})
+    shared = Path(os.path.commonpath([file.parent for file in files]))
+    by_id: dict[str, Path] = {}
+    for file in files:
+        other = by_id.setdefault(str(file.relative_to(shared).with_suffix("")), file)
+        if other != file:
+            raise InputError(f"{key}: {other} and {file} differ in their suffix alone; name one of them.")
+    return by_id
+
+
+def open_rasters(
+    files: Mapping[str, Path], numbers: Sequence[int] | None = None, bands: Bands | None = None
+) -> list[Raster]:
+    """The rasters of id → file, alike in their bands.
+
+    numbers: of the bands to read, from 1; None: all but an alpha band.
+    bands: as a run was trained on, which the files must have; None: measured on these files.
+    Raises InputError for a file that is no image, or whose bands differ.
+    """
+    described = [_describe(name, file, numbers) for name, file in files.items()]
+    first = described[0]
+    for raster in described:
+        if bands is None and (raster.bands.dtype, len(raster.bands)) != (first.bands.dtype, len(first.bands)):
+            raise InputError(
+                f"{raster.file} has {_words(raster.bands)}, but {first.file} has {_words(first.bands)}; a run needs "
+                "images that are alike: name those of one kind, or the bands to use in dataset.bands."
+            )
+    if bands is None:
+        bands = _measure(described)
+    return [replace(raster, bands=_fitting(raster, bands)) for raster in described]
+
+
+def _words(bands: Bands) -> str:
+    return f"{len(bands)} band{'s' if len(bands) > 1 else ''} of {bands.dtype}"
+
+
+def _describe(name: str, file: Path, numbers: Sequence[int] | None) -> Raster:
+    try:
+        with rasterio.open(file) as dataset:
+            interpretation = dataset.colorinterp
+            dtypes = dataset.dtypes
+            shape, crs, transform = dataset.shape, dataset.crs, dataset.transform
+    except RasterioError as error:
+        raise InputError(f"{file}: cannot be read as an image ({error}).") from error
+    alpha = [i for i, meaning in enumerate(interpretation, 1) if meaning == ColorInterp.alpha]
+    if numbers is None:
+        numbers = [i for i in range(1, len(dtypes) + 1) if i not in alpha]
+        if alpha:
+            log.info("%s: its band %d says what is transparent; name it in dataset.bands if it is not.", file, alpha[0])
+    if beyond := [number for number in numbers if not 1 <= number <= len(dtypes)]:
+        raise InputError(f"{file}: dataset.bands names band {beyond[0]}, but the file has {len(dtypes)}.")
+    kinds = {dtypes[number - 1] for number in numbers}
+    if len(kinds) > 1 or np.dtype(dtypes[numbers[0] - 1]).kind not in "uif":
+        raise InputError(f"{file}: pixels of {', '.join(sorted(kinds))}; bands of one real type are needed.")
+    if interpretation[numbers[0] - 1] == ColorInterp.palette:
+        raise InputError(f"{file}: a palette image, whose numbers are no brightness; convert it to RGB.")
+    unknown = (0.0,) * len(numbers)
+    bands = Bands(kinds.pop(), tuple(numbers), unknown, unknown, unknown, unknown)
+    # Where the "alpha" band is wanted as a band, it is a mislabelled one, and masks nothing.
+    masked = not set(alpha) & set(numbers)
+    return Raster(name, file, (int(shape[0]), int(shape[1])), bands, crs.to_wkt() if crs else None, transform, masked)
+
+
+def _fitting(raster: Raster, bands: Bands) -> Bands:
+    """`bands` for this file. A grey picture is read as RGB, as every viewer shows it."""
+    own = raster.bands
+    if own.dtype == bands.dtype and len(own) == 1 and bands == RGB:
+        return replace(bands, numbers=own.numbers * 3)
+    if own.dtype != bands.dtype or len(own) != len(bands):
+        raise InputError(
+            f"{raster.file} has {_words(own)}, but the run was trained on {_words(bands)}; give images of the kind it "
+            "was trained on."
+        )
+    return replace(bands, numbers=own.numbers)
+
+
+def _measure(rasters: Sequence[Raster]) -> Bands:
+    """The statistics of the rasters' bands, from windows spread over them at random; 8-bit RGB has ImageNet's."""
+    bands = rasters[0].bands
+    if bands.dtype == "uint8" and len(bands) == 3:
+        return replace(RGB, numbers=bands.numbers)
+    rng = np.random.default_rng(0)
+    values = np.concatenate([_sample(rasters[i % len(rasters)], rng) for i in range(max(SAMPLES, len(rasters)))])
+    if not len(values):
+        raise InputError(f"{rasters[0].file}: no pixel with data was found; is its nodata value right?")
+    low, high = np.zeros(len(bands)), np.full(len(bands), 255.0)
+    if bands.dtype != "uint8":
+        low, high = np.percentile(values, TAILS, axis=0)
+        high = np.where(high > low, high, low + 1)
+    limits = replace(bands, low=tuple(low.tolist()), high=tuple(high.tolist()))
+    stretched = stretch(values[None], limits)[0]
+    # A constant band tells nothing; its deviation of zero must not divide.
+    std = np.maximum(stretched.std(0), 1)
+    return replace(limits, mean=tuple(stretched.mean(0).tolist()), std=tuple(std.tolist()))
+
+
+def _sample(raster: Raster, rng: np.random.Generator) -> Num[np.ndarray, "n c"]:
+    """The valid pixels of one random window."""
+    size = [min(SIDE, side) for side in raster.shape]
+    start = [int(rng.integers(0, side - part, endpoint=True)) for side, part in zip(raster.shape, size, strict=True)]
+    window = Window(start[0], start[1], size[0], size[1])
+    values = np.moveaxis(_read(raster.file, list(raster.bands.numbers), window), 0, -1)
+    return np.asarray(values[raster.valid(window)])

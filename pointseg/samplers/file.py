@@ -1,0 +1,192 @@
+"""Points that a person labelled: GeoPackage, GeoJSON, Shapefile, CSV."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import geopandas
+import numpy as np
+import pandas as pd
+from pyogrio.errors import DataSourceError
+from pyproj.exceptions import CRSError
+from rasterio.transform import rowcol
+
+from pointseg.errors import InputError
+from pointseg.rasters import Raster
+from pointseg.types import Window
+
+log = logging.getLogger(__name__)
+
+Rule = Literal["skip", "refuse"]
+
+
+@dataclass(frozen=True)
+class File:
+    """The points of a file, as pixels of scenes.
+
+    A CSV has the columns x and y (map coordinates; also lon, lat or longitude, latitude) or row and
+    col (whole pixels from the top left, and scene, the scene's id, where there are several).
+
+    column: the one that names the class. A point without a class is not labelled yet and left out.
+    crs: of the coordinates, as EPSG:32640, where the file does not say it.
+    outside, nodata, contradicting: what becomes of points in no scene, on pixels without data, and of
+        pixels that are given two classes: left out and counted, or an error. Points that repeat
+        a pixel and its class are one.
+    """
+
+    column: str
+    crs: str | None
+    outside: Rule
+    nodata: Rule
+    contradicting: Rule
+
+    def read(self, file: Path, scenes: Sequence[Raster]) -> pd.DataFrame:
+        """The labelled pixels: scene (index into `scenes`), row, col, name (of the class), one line a pixel.
+
+        A point that lies in several scenes labels each of them. Raises InputError where the file
+        cannot be read, lacks what is needed, or has what a rule refuses.
+        """
+        table = self._table(file)
+        total = len(table)
+        table = table[table["name"].notna()]
+        placed = _by_pixels(table, file, scenes) if "row" in table else _by_map(table, scenes)
+        placed = placed[["point", "scene", "row", "col", "name"]]
+        inside = _inside(placed, scenes)
+        outside = len(table) - placed["point"][inside].nunique()
+        self._apply("outside", outside, "in no scene", file)
+        placed = placed[inside]
+        valid = _valid(placed, scenes)
+        self._apply("nodata", int((~valid).sum()), "on pixels without data", file)
+        placed = placed[valid].drop_duplicates(["scene", "row", "col", "name"])
+        contradicting = placed.duplicated(["scene", "row", "col"], keep=False)
+        self._apply("contradicting", int(contradicting.sum()), "on one pixel with another class", file)
+        repeated = int(valid.sum()) - len(placed)
+        placed = placed[~contradicting]
+        if placed.empty:
+            raise InputError(f"{file}: none of its {total} points can be used; see the lines above for where they lie.")
+        log.info(
+            "%s: %d points, %d without a class, %d repeated; %d labelled pixels in %d of %d scenes",
+            *(file, total, total - len(table), repeated, len(placed), placed["scene"].nunique(), len(scenes)),
+        )
+        return placed
+
+    def _apply(self, rule: str, count: int, where: str, file: Path) -> None:
+        if count == 0:
+            return
+        if getattr(self, rule) == "refuse":
+            raise InputError(
+                f"{file}: {count} points lie {where}; mend the file, or leave them out with sampler.{rule}=skip."
+            )
+        log.warning("%s: %d points lie %s; they are left out.", file, count, where)
+
+    def _table(self, file: Path) -> pd.DataFrame:
+        """point (line of the file, from 0), name, and row, col (and scene) or the geometry."""
+        frame = self._read(file)
+        if self.column not in frame:
+            columns = ", ".join(str(column) for column in frame.columns if column != "geometry")
+            raise InputError(f"{file}: no column {self.column!r} for the class; name it in sampler.column: {columns}.")
+        names = frame[self.column].astype("string").str.strip()
+        return frame.assign(name=names.mask(names == ""), point=np.arange(len(frame)))
+
+    def _read(self, file: Path) -> pd.DataFrame:
+        if not file.is_file():
+            raise InputError(f"points={file}: no such file; give a GeoPackage, GeoJSON, Shapefile or CSV of points.")
+        if file.suffix.lower() == ".csv":
+            return self._read_csv(file)
+        try:
+            frame = geopandas.read_file(file)
+        except (DataSourceError, ValueError, OSError) as error:
+            raise InputError(f"{file}: cannot be read as points ({error}).") from error
+        if not isinstance(frame, geopandas.GeoDataFrame):
+            raise InputError(f"{file}: has no geometry; give points, or a CSV with x and y.")
+        frame = frame.explode(index_parts=False, ignore_index=True)
+        kinds = set(frame.geom_type.dropna()) - {"Point"}
+        if kinds or frame.geometry.isna().any():
+            found = ", ".join(sorted(kinds)) or "empty geometry"
+            raise InputError(f"{file}: holds {found}; points are needed (the centroid of a polygon is one way).")
+        return self._with_crs(frame, file)
+
+    def _read_csv(self, file: Path) -> pd.DataFrame:
+        try:
+            frame = pd.read_csv(file, dtype={self.column: "string", "scene": "string"})
+        except (ValueError, OSError) as error:
+            raise InputError(f"{file}: cannot be read as CSV ({error}).") from error
+        if {"row", "col"} <= set(frame.columns):
+            _numeric(frame, ("row", "col"), file)
+            return frame
+        for pair in (("x", "y"), ("lon", "lat"), ("longitude", "latitude")):
+            if set(pair) <= set(frame.columns):
+                _numeric(frame, pair, file)
+                points = geopandas.points_from_xy(frame[pair[0]], frame[pair[1]])
+                degrees = "EPSG:4326" if pair[0] != "x" and self.crs is None else None
+                return self._with_crs(geopandas.GeoDataFrame(frame, geometry=points, crs=degrees), file)
+        raise InputError(
+            f"{file}: needs the columns row and col, or x and y (or lon and lat); it has {', '.join(frame.columns)}."
+        )
+
+    def _with_crs(self, frame: geopandas.GeoDataFrame, file: Path) -> geopandas.GeoDataFrame:
+        if frame.crs is None and self.crs is None:
+            raise InputError(f"{file}: does not say its CRS; give it, as in sampler.crs=EPSG:4326.")
+        try:
+            return frame if frame.crs is not None else frame.set_crs(self.crs)
+        except CRSError as error:
+            raise InputError(f"sampler.crs={self.crs}: no CRS of that name is known ({error}).") from error
+
+
+def _numeric(frame: pd.DataFrame, columns: tuple[str, str], file: Path) -> None:
+    for column in columns:
+        numbers = pd.to_numeric(frame[column], errors="coerce")
+        if not np.isfinite(numbers).all():
+            line = int(np.flatnonzero(~np.isfinite(numbers))[0])
+            raise InputError(f"{file}, line {line + 2}: {column} is {frame[column].iloc[line]!r}, not a number.")
+        frame[column] = numbers
+
+
+def _by_pixels(table: pd.DataFrame, file: Path, scenes: Sequence[Raster]) -> pd.DataFrame:
+    whole = table[["row", "col"]].round().astype("int64")
+    if "scene" not in table:
+        if len(scenes) > 1:
+            raise InputError(
+                f"{file}: has rows and columns of {len(scenes)} scenes, but no column scene that says of which; "
+                f"the scenes are {', '.join(scene.id for scene in scenes[:10])}."
+            )
+        return table.assign(scene=0, **whole)
+    index = {scene.id: i for i, scene in enumerate(scenes)}
+    return table.assign(scene=table["scene"].map(index).fillna(-1).astype("int64"), **whole)
+
+
+def _by_map(table: pd.DataFrame, scenes: Sequence[Raster]) -> pd.DataFrame:
+    parts = []
+    for i, scene in enumerate(scenes):
+        if scene.crs is None:
+            raise InputError(
+                f"{scene.file}: is not georeferenced, so map coordinates cannot be placed in it; give its points as a "
+                "CSV with row and col, or the image as a GeoTIFF with a CRS."
+            )
+        there = table.to_crs(scene.crs).geometry
+        # A point that the scene's CRS cannot express is infinite; it lies outside like any other.
+        known = np.isfinite(there.x) & np.isfinite(there.y)
+        x, y = (np.where(known, axis, -np.inf) for axis in (there.x, there.y))
+        rows, cols = rowcol(scene.transform, x, y, op=np.floor)
+        rows, cols = (np.nan_to_num(axis, nan=-1).clip(-1, 1 << 40) for axis in (rows, cols))
+        parts.append(table.assign(scene=i, row=rows.astype("int64"), col=cols.astype("int64")))
+    return pd.concat(parts)
+
+
+def _inside(placed: pd.DataFrame, scenes: Sequence[Raster]) -> np.ndarray:
+    shapes = np.array([scene.shape for scene in scenes])[placed["scene"]]
+    positions = placed[["row", "col"]].to_numpy()
+    inside = (placed["scene"].to_numpy() >= 0) & ((positions >= 0) & (positions < shapes)).all(1)
+    return np.asarray(inside)
+
+
+def _valid(placed: pd.DataFrame, scenes: Sequence[Raster]) -> np.ndarray:
+    return np.array(
+        [
+            scenes[scene].valid(Window(row, col, 1, 1))[0, 0]
+            for scene, row, col in zip(placed["scene"], placed["row"], placed["col"], strict=True)
+        ],
+        bool,
+    )

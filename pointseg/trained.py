@@ -1,0 +1,109 @@
+"""A trained network with all that predicting needs, from a run's folder alone: its dataset may be gone."""
+
+import hashlib
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from omegaconf import OmegaConf
+from torch import Tensor, nn
+
+from pointseg.config import construct
+from pointseg.errors import InputError
+from pointseg.inference import Predict, probabilities
+from pointseg.models.weights import read_checkpoint
+from pointseg.types import Bands
+
+log = logging.getLogger(__name__)
+
+Accelerator = Literal["auto", "cpu", "cuda", "mps"]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """predict: 8-bit images on `device` → class probabilities. key: changes with whatever changes the prediction.
+
+    tile_size, overlap (pixels), batch_size: of the windows in training and validation.
+    """
+
+    predict: Predict
+    classes: tuple[str, ...]
+    palette: UInt8[np.ndarray, "k 3"]
+    bands: Bands
+    tile_size: int
+    overlap: int
+    batch_size: int
+    device: torch.device
+    key: str
+
+
+def load(folder: Path, checkpoint: str, accelerator: Accelerator, flips: bool) -> Trained:
+    """The network of the run in `folder` with the weights of its `best` or `last` checkpoint.
+
+    flips: average the prediction over the image and its three mirror images.
+    Raises InputError where the folder is not that of a run, or there is no such checkpoint or device.
+    """
+    file = folder / f"{checkpoint}.ckpt"
+    if not (folder / "config.yaml").is_file():
+        raise InputError(f"run={folder}: not the folder of a run; it has no config.yaml. Runs lie in outputs/.")
+    if not file.is_file():
+        raise InputError(f"run={folder}: has no {file.name}; choose best or last, of a run that was validated.")
+    config: Any = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"), resolve=True)
+    saved: dict[str, Any] = read_checkpoint(file)
+    bands = _bands(saved["bands"])
+    network: nn.Module = construct({**config["model"], "weights": None}, classes=len(saved["classes"]), bands=bands)
+    state: dict[str, Tensor] = saved["state_dict"]
+    network.load_state_dict({key[6:]: value for key, value in state.items() if key.startswith("model.")})
+    device = find_device(accelerator)
+    network = network.to(device).to(memory_format=torch.channels_last).eval()
+    return Trained(
+        _predictor(network, device, flips),
+        tuple(saved["classes"]),
+        np.array(saved["palette"], np.uint8),
+        bands,
+        config["tile_size"],
+        config["overlap"],
+        config["batch_size"],
+        device,
+        hashlib.sha256(file.read_bytes() + bytes([flips])).hexdigest(),
+    )
+
+
+def _bands(saved: dict[str, Any]) -> Bands:
+    # A checkpoint that loads without running code has lists where Bands has tuples.
+    return Bands(saved.pop("dtype"), **{key: tuple(value) for key, value in saved.items()})
+
+
+def find_device(accelerator: Accelerator) -> torch.device:
+    """`auto`: a GPU where there is one, else the CPU; of several processes on a machine, each its own GPU."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    name = next(name for name, there in available.items() if there) if accelerator == "auto" else accelerator
+    if not available.get(name, False):
+        there = ", ".join(name for name, is_there in available.items() if is_there)
+        raise InputError(f"accelerator={accelerator}: there is no such device; there is: {there}.")
+    log.info("Device: %s", name)
+    return torch.device(name, int(os.environ.get("LOCAL_RANK", 0))) if name == "cuda" else torch.device(name)
+
+
+def _predictor(network: nn.Module, device: torch.device, flips: bool) -> Predict:
+    @torch.inference_mode()
+    def predict(images: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
+        # As in training: bf16 on a GPU, float32 elsewhere.
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            return probabilities(network, images)
+
+    return _averaged_over_flips(predict) if flips else predict
+
+
+def _averaged_over_flips(predict: Predict) -> Predict:
+    axes: list[tuple[int, ...]] = [(), (2,), (3,), (2, 3)]
+
+    def averaged(images: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
+        return torch.stack([predict(images.flip(each)).flip(each) for each in axes]).mean(0)
+
+    return averaged

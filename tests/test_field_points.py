@@ -1,0 +1,231 @@
+"""Points that a person labelled, from files to the scenes of a dataset."""
+
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rasterio.transform import Affine
+from shapely.geometry import Polygon
+
+from pointseg.datasets.scenes import HELD_OUT, PointScene, scenes
+from pointseg.errors import InputError
+from pointseg.rasters import Raster, open_rasters
+from pointseg.samplers.file import File
+from pointseg.types import IGNORE, RGB, Dataset, Points, Window
+from tests.site import CRS, NAMES, ORIGIN, frame, pixels, write_image
+
+READ = {"column": "class", "crs": None, "outside": "skip", "nodata": "skip", "contradicting": "refuse"}
+SPLIT = {"bands": None, "classes": None, "not_land_cover": [], "val": 0.25, "test": 0.0, "block": 8, "split_seed": 0}
+
+
+def reader(**options: Any) -> File:
+    return File(**{**READ, **options})
+
+
+def placed(file: Path, rasters: list[Raster], **options: Any) -> set[tuple[int, int, int, str]]:
+    table = reader(**options).read(file, rasters)
+    return set(table[["scene", "row", "col", "name"]].itertuples(index=False, name=None))
+
+
+@pytest.fixture
+def raster(tmp_path: Path) -> Raster:
+    write_image(tmp_path / "a.tif")
+    return open_rasters({"a": tmp_path / "a.tif"})[0]
+
+
+@pytest.fixture
+def clicks(tmp_path: Path, raster: Raster) -> list[tuple[int, int, str]]:
+    return pixels(write_image(tmp_path / "a.tif"))
+
+
+@pytest.mark.parametrize("suffix", ["gpkg", "geojson", "shp"])
+@pytest.mark.parametrize("crs", [CRS, "EPSG:4326", "EPSG:3857"])
+def test_every_format_and_crs_gives_the_same_pixels(
+    suffix: str, crs: str, tmp_path: Path, raster: Raster, clicks: list[tuple[int, int, str]]
+) -> None:
+    frame(clicks).to_crs(crs).to_file(tmp_path / f"field.{suffix}")
+    assert placed(tmp_path / f"field.{suffix}", [raster]) == {(0, *click) for click in clicks}
+
+
+def test_a_csv_has_map_coordinates_or_rows_and_columns(
+    tmp_path: Path, raster: Raster, clicks: list[tuple[int, int, str]]
+) -> None:
+    field = frame(clicks)
+    degrees = field.to_crs("EPSG:4326")
+    columns = {
+        "xy": field.assign(x=field.geometry.x, y=field.geometry.y),
+        "degrees": degrees.assign(lon=degrees.geometry.x, lat=degrees.geometry.y),
+        "pixels": field.assign(row=[row for row, _, _ in clicks], col=[col for _, col, _ in clicks]),
+    }
+    for name, table in columns.items():
+        table.drop(columns="geometry").to_csv(tmp_path / f"{name}.csv", index=False)
+        crs = CRS if name == "xy" else None
+        assert placed(tmp_path / f"{name}.csv", [raster], crs=crs) == {(0, *click) for click in clicks}
+    with pytest.raises(InputError, match=r"xy\.csv: does not say its CRS; give it"):
+        placed(tmp_path / "xy.csv", [raster])
+    with pytest.raises(InputError, match="no CRS of that name is known"):
+        placed(tmp_path / "xy.csv", [raster], crs="EPSG:99999999")
+
+
+def test_rows_and_columns_of_several_scenes_need_their_scene(tmp_path: Path) -> None:
+    for name in "ab":
+        write_image(tmp_path / f"{name}.png", crs=None)
+    rasters = open_rasters({name: tmp_path / f"{name}.png" for name in "ab"})
+    (tmp_path / "p.csv").write_text("scene,row,col,class\na,1,2,x\nb,3,4,y\nc,5,6,y\n")
+    assert placed(tmp_path / "p.csv", rasters) == {(0, 1, 2, "x"), (1, 3, 4, "y")}
+    with pytest.raises(InputError, match="1 points lie in no scene"):
+        placed(tmp_path / "p.csv", rasters, outside="refuse")
+    (tmp_path / "q.csv").write_text("row,col,class\n1,2,x\n")
+    with pytest.raises(InputError, match="no column scene"):
+        placed(tmp_path / "q.csv", rasters)
+    frame([(1, 1, "x")]).to_file(tmp_path / "p.gpkg")
+    with pytest.raises(InputError, match=r"a\.png: is not georeferenced"):
+        placed(tmp_path / "p.gpkg", rasters)
+
+
+@given(st.integers(0, 95), st.integers(0, 127), st.floats(0.01, 0.99), st.floats(0.01, 0.99), st.floats(-3, 3))
+def test_any_place_in_a_pixel_is_that_pixel_on_a_turned_map_too(
+    row: int, col: int, down: float, right: float, turn: float
+) -> None:
+    from pointseg.samplers.file import _by_map
+
+    turned = ORIGIN * Affine.rotation(turn * 60)
+    scene = Raster("a", Path("a"), (96, 128), RGB, CRS, turned)
+    x, y = turned * (col + right, row + down)
+    table = geopandas.GeoDataFrame({"point": [0], "name": ["x"]}, geometry=geopandas.points_from_xy([x], [y]), crs=CRS)
+    found = _by_map(table, [scene])
+    assert (found["row"].item(), found["col"].item()) == (row, col)
+
+
+def test_what_cannot_be_used_is_counted_and_left_out_or_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_image(tmp_path / "a.tif", nodata=0, hole=(slice(0, 10), slice(0, 10)))
+    rasters = open_rasters({"a": tmp_path / "a.tif"})
+    used = [(20, 20, "sand"), (30, 30, "water")]
+    odd = [(500, 3, "sand"), (-1, 3, "sand"), (5, 5, "sand"), (20, 20, "sand"), (40, 40, "")]
+    frame([*used, *odd]).to_file(tmp_path / "p.gpkg")
+    assert placed(tmp_path / "p.gpkg", rasters) == {(0, *click) for click in used}
+    assert "2 points lie in no scene" in caplog.text
+    assert "1 points lie on pixels without data" in caplog.text
+    for rule, count in (("outside", 2), ("nodata", 1)):
+        with pytest.raises(InputError, match=rf"{count} points lie .* sampler\.{rule}=skip"):
+            placed(tmp_path / "p.gpkg", rasters, **{rule: "refuse"})
+    frame([*used, (20, 20, "water")]).to_file(tmp_path / "q.gpkg")
+    with pytest.raises(InputError, match=r"2 points lie on one pixel with another class.*sampler\.contradicting=skip"):
+        placed(tmp_path / "q.gpkg", rasters)
+    assert placed(tmp_path / "q.gpkg", rasters, contradicting="skip") == {(0, *used[1])}
+    frame(odd[:2]).to_file(tmp_path / "r.gpkg")
+    with pytest.raises(InputError, match="none of its 2 points can be used"):
+        placed(tmp_path / "r.gpkg", rasters)
+
+
+def test_a_file_that_is_none_of_points_is_refused(tmp_path: Path, raster: Raster) -> None:
+    frame([(1, 1, "x")]).to_file(tmp_path / "p.gpkg")
+    with pytest.raises(InputError, match=r"no column 'kind' for the class; name it in sampler\.column: class"):
+        placed(tmp_path / "p.gpkg", [raster], column="kind")
+    with pytest.raises(InputError, match=r"nowhere\.gpkg: no such file"):
+        placed(tmp_path / "nowhere.gpkg", [raster])
+    (tmp_path / "bad.gpkg").write_bytes(b"not a database")
+    with pytest.raises(InputError, match=r"bad\.gpkg: cannot be read as points"):
+        placed(tmp_path / "bad.gpkg", [raster])
+    area = Polygon([(0, 0), (1, 0), (1, 1)])
+    geopandas.GeoDataFrame({"class": ["x"]}, geometry=[area], crs=CRS).to_file(tmp_path / "area.gpkg")
+    with pytest.raises(InputError, match="holds Polygon; points are needed"):
+        placed(tmp_path / "area.gpkg", [raster])
+    (tmp_path / "p.csv").write_text("row,col,class\n1,2,x\none,2,x\n")
+    with pytest.raises(InputError, match=r"p\.csv, line 3: row is 'one', not a number"):
+        placed(tmp_path / "p.csv", [raster])
+    (tmp_path / "q.csv").write_text("a,b,class\n1,2,x\n")
+    with pytest.raises(InputError, match="needs the columns row and col, or x and y"):
+        placed(tmp_path / "q.csv", [raster])
+
+
+def dataset(tmp_path: Path, clicks: list[tuple[int, int, str]], **options: Any) -> Dataset:
+    frame(clicks).to_file(tmp_path / "field.gpkg")
+    arguments: dict[str, Any] = {"images": str(tmp_path / "*.tif"), "points": str(tmp_path / "field.gpkg")}
+    return scenes(sampler=reader(), **{**SPLIT, **arguments, **options})
+
+
+def of(split: Any) -> set[tuple[float, float, int]]:
+    return {
+        triple
+        for scene in split
+        for triple in zip(scene.points.rows, scene.points.cols, scene.points.labels, strict=True)
+    }
+
+
+def test_points_are_divided_without_loss_by_whole_blocks(tmp_path: Path, clicks: list[tuple[int, int, str]]) -> None:
+    built = dataset(tmp_path, clicks, val=0.25, test=0.25)
+    assert built.classes == tuple(sorted(NAMES))
+    parts = [of(built.splits[name]) for name in ("train", "val", "test")]
+    assert sum(map(len, parts)) == len(clicks)
+    expected = {(float(row), float(col), built.classes.index(name)) for row, col, name in clicks}
+    assert set.union(*parts) == expected
+    blocks = [{(row // 8, col // 8) for row, col, _ in part} for part in parts]
+    assert sum(map(len, blocks)) == len(set.union(*blocks))
+    assert all(len(part) >= 0.25 * len(clicks) for part in parts[1:])
+    assert {label for _, _, label in parts[0]} == {0, 1, 2}
+    again = dataset(tmp_path, clicks, val=0.25, test=0.25)
+    other = dataset(tmp_path, clicks, val=0.25, test=0.25, split_seed=1)
+    assert of(again.splits["val"]) == parts[1] != of(other.splits["val"])
+
+
+def test_the_last_point_of_a_class_stays_in_training(tmp_path: Path, raster: Raster) -> None:
+    clicks = [(5, 5, "rare"), *[(20, 8 * i + 4, "common") for i in range(15)]]
+    for seed in range(20):
+        built = dataset(tmp_path, clicks, val=0.5, split_seed=seed)
+        assert built.classes.index("rare") in {label for _, _, label in of(built.splits["train"])}
+    with pytest.raises(InputError, match="none can be held out"):
+        dataset(tmp_path, [(5, 5, "x"), (50, 50, "y")])
+
+
+def test_a_point_in_two_scenes_is_held_out_of_both(tmp_path: Path) -> None:
+    labels = write_image(tmp_path / "a.tif")
+    write_image(tmp_path / "b.tif", offset=64)  # its left half is the right half of a
+    clicks = [click for click in pixels(labels, 20) if click[1] >= 64]
+    built = dataset(tmp_path, clicks, block=1, val=0.3)
+    on_map = [
+        {(row, col + 64 * scene.group.startswith("b")) for scene in split for row, col, _ in of([scene])}
+        for split in (built.splits["train"], built.splits["val"])
+    ]
+    assert not on_map[0] & on_map[1]
+    assert sum(len(of([scene])) for split in built.splits.values() for scene in split) == 2 * len(clicks)
+
+
+def test_a_scene_s_truth_is_known_at_its_points_alone(raster: Raster) -> None:
+    scene = PointScene("a", raster, Points(np.array([3.0, 50.0]), np.array([4.0, 60.0]), np.array([1, 2])))
+    mask = scene.mask(Window(0, 0, 96, 128))
+    assert mask[3, 4] == 1
+    assert mask[50, 60] == 2
+    assert (mask != IGNORE).sum() == 2
+    assert scene.has_truth(Window(0, 0, 10, 10))
+    assert not scene.has_truth(Window(10, 10, 10, 10))
+
+
+def test_classes_and_colours_can_be_given(tmp_path: Path, clicks: list[tuple[int, int, str]]) -> None:
+    colours = {"water": "#0000FF", "sand": "#FFFF00", "grass": "#00FF00", "road": "#111111"}
+    built = dataset(tmp_path, clicks, classes=colours)
+    assert built.classes == ("water", "sand", "grass", "road")
+    assert built.palette.tolist()[:2] == [[0, 0, 255], [255, 255, 0]]
+    with pytest.raises(InputError, match=r"does not name: sand \(12\), water \(12\)"):
+        dataset(tmp_path, clicks, classes=["grass", "road"])
+
+
+def test_a_run_s_points_give_the_same_dataset(tmp_path: Path, clicks: list[tuple[int, int, str]]) -> None:
+    from pointseg.points import file_of, save
+
+    built = dataset(tmp_path, clicks)
+    for split in built.splits.values():
+        for scene in split:
+            assert isinstance(scene, PointScene)
+            save(scene.points, file_of(tmp_path / "points", scene), built.classes)
+    again = dataset(tmp_path, clicks[:5], points=str(tmp_path / "points"))
+    assert again.classes == built.classes
+    for name in ("train", "val"):
+        assert of(again.splits[name]) == of(built.splits[name])
+    assert set(HELD_OUT) == {"train", "val", "test"}
