@@ -115,5 +115,5 @@ def write_polygons(file: Path, classes: Sequence[str], sieve: int, simplify: flo
     names = [classes[int(label)] for _, label in found]
     frame = geopandas.GeoDataFrame({"class": names, "area": shapely.area(shapes)}, geometry=shapes, crs=crs)
     partial = output.with_name(f".{output.name}.{os.getpid()}.gpkg")
-    frame.to_file(partial, driver="GPKG")
+    frame.to_file(partial, driver="GPKG", layer="areas")
     partial.replace(output)

@@ -75,7 +75,8 @@ def scenes(
         raise InputError("points: give the file of labelled points, as in points=field.gpkg.")
     if not (0 < val < 1 and 0 <= test < 1 and val + test < 1) or block < 1:
         raise InputError(
-            f"dataset.val={val}, dataset.test={test}, dataset.block={block}: shares in (0, 1), 1 pixel up."
+            f"dataset.val={val}, dataset.test={test}, dataset.block={block}: give shares between 0 and 1 that "
+            "leave some to training, and a block of 1 pixel at least."
         )
     rasters = open_rasters(find(images, "dataset.images"), bands)
     place = Path(points)

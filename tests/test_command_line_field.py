@@ -1,0 +1,131 @@
+"""From imagery and labelled points to a map, as a user runs it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pytest
+import rasterio
+
+from tests.conftest import Outcome
+from tests.site import CRS, NAMES, frame, pixels, write_image
+
+Command = Callable[..., Outcome]
+TRAIN = [
+    "dataset=scenes",
+    "dataset.images=site/*.tif",
+    "points=field.gpkg",
+    "dataset.block=8",
+    "tiles.tiles=16",
+    "model=unet",
+    "tile_size=64",
+    "overlap=16",
+    "optimizer=adamw",
+    "optimizer.lr=1e-2",
+    "schedule=one_cycle",
+    "trainer.max_epochs=8",
+    "+trainer.check_val_every_n_epoch=8",
+    "hydra.run.dir=run",
+]
+
+
+def write_site(folder: Path) -> None:
+    labels = write_image(folder / "site/a.tif", (160, 192), bands=4, dtype="uint16", nodata=0)
+    write_image(folder / "site/b.tif", (160, 192), bands=4, dtype="uint16", nodata=0, offset=10_000)
+    frame(pixels(labels, 25)).to_crs("EPSG:4326").to_file(folder / "field.gpkg")
+
+
+def test_from_points_to_a_map_and_its_polygons(command: Command, tmp_path: Path) -> None:
+    write_site(tmp_path)
+    trained = command("pointseg.train", *TRAIN)
+    assert trained.code == 0, trained.output
+    assert "75 labelled pixels in 1 of 2 scenes" in trained.output
+    (tmp_path / "field.gpkg").unlink()  # the run has all that predicting needs
+    job = ("pointseg.predict", "run=run", "input=site", "output=maps", "polygons=true", "flips=true", "sieve=20")
+    mapped = command(*job)
+    assert mapped.code == 0, mapped.output
+    labels = write_image(tmp_path / "truth.tif", (160, 192))
+    names = sorted(NAMES)
+    for name in "ab":
+        with rasterio.open(tmp_path / f"maps/{name}.tif") as dataset:
+            assert dataset.crs == CRS
+            predicted = dataset.read(1)
+        agreement = (np.array(names)[predicted] == np.array(NAMES)[labels]).mean()
+        assert agreement > 0.9, agreement
+        assert set(geopandas.read_file(tmp_path / f"maps/{name}.gpkg")["class"]) == set(NAMES)
+    again = command(
+        "pointseg.predict", "run=run", "input=site", "output=maps", "polygons=true", "flips=true", "sieve=20"
+    )
+    assert again.code == 0
+    assert again.output.count("is there already, from the same run") == 2
+    scored = command("pointseg.evaluate", "run=run", "split=val")
+    assert scored.code == 0, scored.output
+    assert "accuracy" in scored.output
+
+
+@pytest.fixture
+def refused(command: Command, tmp_path: Path) -> Callable[..., str]:
+    write_site(tmp_path)
+
+    def run(module: str, *arguments: str) -> str:
+        result = command(module, *arguments)
+        assert result.code not in (0, None)
+        assert "Traceback" not in result.output, result.output
+        return result.output
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("points=null", "points: give the file of labelled points"),
+        ("points=nowhere.gpkg", "nowhere.gpkg: no such file"),
+        ("dataset.images=nowhere/*.tif", "dataset.images=nowhere/*.tif: no such file"),
+        ("sampler.column=kind", "no column 'kind' for the class"),
+        ("sampler=random", "its points come from sampler=file"),
+        ("dataset.val=0", "give shares between 0 and 1"),
+        ("dataset.block=100000", "none can be held out"),
+        ("dataset.bands=[1,9]", "names band 9, but the file has 4"),
+        ("dataset.classes=[sand,grass]", "does not name: water (25)"),
+        ("tiles.tiles=0", "tiles.tiles=0: give the number"),
+        ("sampler.outside=drop", "sampler.outside=drop: expected"),
+    ],
+)
+def test_a_wrong_option_of_training(refused: Callable[..., str], override: str, message: str) -> None:
+    assert message in refused("pointseg.train", *TRAIN, override)
+
+
+def test_file_points_need_scenes(refused: Callable[..., str]) -> None:
+    output = refused(
+        "pointseg.train",
+        "sampler=file",
+        "dataset=synthetic",
+        "model.weights=null",
+        "hydra.run.dir=run",
+        "dataset.tiles=24",
+    )
+    assert "sampler=file needs dataset=scenes" in output
+
+
+def test_what_cannot_be_predicted(refused: Callable[..., str], command: Command, tmp_path: Path) -> None:
+    assert command("pointseg.train", *TRAIN, "trainer.max_epochs=1").code == 0
+    job = ("pointseg.predict", "run=run", "input=site/a.tif", "output=map.tif")
+    write_image(tmp_path / "rgb.tif")
+    (tmp_path / "map.tif").write_text("mine")
+    assert "map.tif: exists, and something else made it" in refused(*job)
+    for override, message in {
+        "run=nowhere": "run=nowhere: not the folder of a run",
+        "checkpoint=first": "has no first.ckpt",
+        "input=rgb.tif": "3 bands of uint8, but the run was trained on 4 bands of uint16",
+        "input=field.gpkg": "field.gpkg: cannot be read as an image",
+        "input=site": "output=map.tif: one file for several images",
+        "output=map.jpg": "output=map.jpg: maps are .tif or .png",
+        "overlap=64": "overlap=64",
+        "accelerator=cuda": "accelerator=cuda: there is no such device",
+        "inptu=site": "inptu",
+    }.items():
+        assert message in refused(*job, override), override
+    assert "input: missing" in refused("pointseg.predict", "run=run", "output=m.tif")
+    assert (tmp_path / "map.tif").read_text() == "mine"
