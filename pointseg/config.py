@@ -42,7 +42,7 @@ class TrainConfig:
     augment: Node
     seed: int
     budget: int | float
-    points: str | None
+    points: str | list[str] | None
     tile_size: int
     overlap: int
     batch_size: int

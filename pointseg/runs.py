@@ -77,6 +77,8 @@ def _annotate(config: TrainConfig, dataset: Dataset, sampler: Any, scene: Scene)
     """The points of a scene: given with the dataset, or in the folder `points`, or drawn by the sampler."""
     if dataset.points is not None:
         return dataset.points[scene.id]
+    if isinstance(config.points, list):
+        raise InputError(f"points={config.points}: files of points need dataset=scenes; here it is one run's folder.")
     if config.points is not None:
         return points.load(points.file_of(Path(config.points), scene), scene, dataset.classes)
     if not isinstance(sampler, Sampler):

@@ -59,6 +59,17 @@ def test_from_points_to_a_map_and_its_polygons(command: Command, tmp_path: Path)
     )
     assert again.code == 0
     assert again.output.count("is there already, from the same run") == 2
+    suggested = command("pointseg.suggest", "run=run", "input=site", "output=next.gpkg", "count=20", "distance=10")
+    assert suggested.code == 0, suggested.output
+    assert "next.gpkg (20 points; predicted" in suggested.output
+    (table := geopandas.read_file(tmp_path / "next.gpkg"))["class"] = "sand"
+    table.to_file(tmp_path / "next.gpkg")
+    frame(pixels(labels, 25)).to_file(tmp_path / "field.gpkg")
+    more = command(
+        "pointseg.train", *TRAIN[:-1], "points=[field.gpkg,next.gpkg]", "trainer.max_epochs=1", "hydra.run.dir=more"
+    )
+    assert more.code == 0, more.output
+    assert "field.gpkg, next.gpkg: 95 points" in more.output
     scored = command("pointseg.evaluate", "run=run", "split=val")
     assert scored.code == 0, scored.output
     assert "accuracy" in scored.output
@@ -128,4 +139,8 @@ def test_what_cannot_be_predicted(refused: Callable[..., str], command: Command,
     }.items():
         assert message in refused(*job, override), override
     assert "input: missing" in refused("pointseg.predict", "run=run", "output=m.tif")
+    suggestion = ("pointseg.suggest", "run=run", "input=site", "output=next.gpkg")
+    assert "output=map.tif: points are written to .gpkg" in refused(*suggestion, "output=map.tif")
+    assert "output=field.gpkg: exists, and may hold labels" in refused(*suggestion, "output=field.gpkg")
+    assert "count=0" in refused(*suggestion, "count=0")
     assert (tmp_path / "map.tif").read_text() == "mine"

@@ -18,7 +18,7 @@ from pointseg.samplers.file import File
 from pointseg.types import IGNORE, RGB, Dataset, Points, Window
 from tests.site import CRS, NAMES, ORIGIN, frame, pixels, write_image
 
-READ = {"column": "class", "crs": None, "outside": "skip", "nodata": "skip", "contradicting": "refuse"}
+READ = {"column": "class", "layer": None, "crs": None, "outside": "skip", "nodata": "skip", "contradicting": "refuse"}
 SPLIT = {"bands": None, "classes": None, "not_land_cover": [], "val": 0.25, "test": 0.0, "block": 8, "split_seed": 0}
 
 
@@ -27,7 +27,7 @@ def reader(**options: Any) -> File:
 
 
 def placed(file: Path, rasters: list[Raster], **options: Any) -> set[tuple[int, int, int, str]]:
-    table = reader(**options).read(file, rasters)
+    table = reader(**options).read([file], rasters)
     return set(table[["scene", "row", "col", "name"]].itertuples(index=False, name=None))
 
 
@@ -130,6 +130,10 @@ def test_a_file_that_is_none_of_points_is_refused(tmp_path: Path, raster: Raster
         placed(tmp_path / "p.gpkg", [raster], column="kind")
     with pytest.raises(InputError, match=r"nowhere\.gpkg: no such file"):
         placed(tmp_path / "nowhere.gpkg", [raster])
+    frame([(2, 2, "x")]).to_file(tmp_path / "p.gpkg", layer="more")
+    with pytest.raises(InputError, match=r"has the layers p, more; name one in sampler\.layer"):
+        placed(tmp_path / "p.gpkg", [raster])
+    assert placed(tmp_path / "p.gpkg", [raster], layer="more") == {(0, 2, 2, "x")}
     (tmp_path / "bad.gpkg").write_bytes(b"not a database")
     with pytest.raises(InputError, match=r"bad\.gpkg: cannot be read as points"):
         placed(tmp_path / "bad.gpkg", [raster])
@@ -229,3 +233,18 @@ def test_a_run_s_points_give_the_same_dataset(tmp_path: Path, clicks: list[tuple
     for name in ("train", "val"):
         assert of(again.splits[name]) == of(built.splits[name])
     assert set(HELD_OUT) == {"train", "val", "test"}
+
+
+def test_several_files_are_one_set_of_points(tmp_path: Path, raster: Raster) -> None:
+    frame([(1, 1, "x"), (2, 2, "y")]).to_file(tmp_path / "old.gpkg")
+    frame([(3, 3, "x"), (1, 1, "x")]).to_crs("EPSG:4326").to_file(tmp_path / "new.geojson")
+    table = reader().read([tmp_path / "old.gpkg", tmp_path / "new.geojson"], [raster])
+    assert set(table[["row", "col", "name"]].itertuples(index=False, name=None)) == {
+        (1, 1, "x"),
+        (2, 2, "y"),
+        (3, 3, "x"),
+    }
+    assert table["point"].is_unique
+    frame([(2, 2, "x")]).to_file(tmp_path / "contrary.gpkg")
+    with pytest.raises(InputError, match="2 points lie on one pixel with another class"):
+        reader().read([tmp_path / "old.gpkg", tmp_path / "contrary.gpkg"], [raster])

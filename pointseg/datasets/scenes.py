@@ -57,16 +57,16 @@ def scenes(
     block: int,
     split_seed: int,
     sampler: File,
-    points: str | None,
+    points: str | Sequence[str] | None,
 ) -> Dataset:
-    """The images, and the points of the file `points` on them as `sampler` reads it.
+    """The images, and the points on them of the files `points` as `sampler` reads them.
 
     images: files, folders or patterns. bands: numbers of the bands to use, from 1, the RGB bands first
         for pretrained weights; None: all but an alpha band.
     classes: names, or names and their colours on the map as {water: '#0000FF'}; None: those in the file.
     val, test: the share of the points held out, in whole blocks of `block` pixels a side (neighbouring
         points are alike: scores at points beside those of training flatter), by split_seed.
-    points: the file, or the folder `points` of a run on the same images.
+    points: a file or several, or the folder `points` of a run on the same images.
     Raises InputError for images or points that cannot be used.
     """
     if not isinstance(sampler, File):
@@ -79,20 +79,20 @@ def scenes(
             "leave some to training, and a block of 1 pixel at least."
         )
     rasters = open_rasters(find(images, "dataset.images"), bands)
-    place = Path(points)
-    if place.is_dir():
-        table, split = _reloaded(place, rasters)
+    files = [Path(file) for file in ([points] if isinstance(points, str) else points)]
+    if len(files) == 1 and files[0].is_dir():
+        table, split = _reloaded(files[0], rasters)
     else:
-        table = sampler.read(place, rasters)
+        table = sampler.read(files, rasters)
         split = _split(table, {"val": val, "test": test}, block, split_seed)
     names = list(classes) if classes is not None else sorted(set(table["name"]))
     if unknown := sorted(set(table["name"]) - set(names)):
         counts = ", ".join(f"{name} ({int((table['name'] == name).sum())})" for name in unknown)
         raise InputError(
-            f"{place}: points of classes that dataset.classes does not name: {counts}. Add them or mend the file."
+            f"points={points}: there are classes that dataset.classes does not name: {counts}; add them, or mend it."
         )
     if len(names) < 2:
-        raise InputError(f"{place}: one class ({', '.join(names)}) is no map; label points of at least two.")
+        raise InputError(f"points={points}: one class ({', '.join(names)}) is no map; label points of at least two.")
     if wrong := set(not_land_cover) - set(names):
         raise InputError(f"dataset.not_land_cover: {', '.join(sorted(wrong))} is no class; {', '.join(names)} are.")
     labels = table["name"].map({name: label for label, name in enumerate(names)}).to_numpy(np.int64)

@@ -30,6 +30,7 @@ class File:
     col (whole pixels from the top left, and scene, the scene's id, where there are several).
 
     column: the one that names the class. A point without a class is not labelled yet and left out.
+    layer: of a GeoPackage that has several.
     crs: of the coordinates, as EPSG:32640, where the file does not say it.
     outside, nodata, contradicting: what becomes of points in no scene, on pixels without data, and of
         pixels that are given two classes: left out and counted, or an error. Points that repeat
@@ -37,49 +38,55 @@ class File:
     """
 
     column: str
+    layer: str | None
     crs: str | None
     outside: Rule
     nodata: Rule
     contradicting: Rule
 
-    def read(self, file: Path, scenes: Sequence[Raster]) -> pd.DataFrame:
+    def read(self, files: Sequence[Path], scenes: Sequence[Raster]) -> pd.DataFrame:
         """The labelled pixels: scene (index into `scenes`), row, col, name (of the class), one line a pixel.
 
-        A point that lies in several scenes labels each of them. Raises InputError where the file
-        cannot be read, lacks what is needed, or has what a rule refuses.
+        point is the same for what one point labels: one that lies in several scenes labels each of them.
+        Raises InputError where a file cannot be read, lacks what is needed, or has what a rule refuses.
         """
-        table = self._table(file)
-        total = len(table)
-        table = table[table["name"].notna()]
-        placed = _by_pixels(table, file, scenes) if "row" in table else _by_map(table, scenes)
-        placed = placed[["point", "scene", "row", "col", "name"]]
+        tables = [self._table(file) for file in files]
+        total, what = sum(map(len, tables)), ", ".join(map(str, files))
+        tables = [table[table["name"].notna()] for table in tables]
+        named = sum(map(len, tables))
+        placed = pd.concat(
+            [
+                _place(table, file, scenes).assign(file=i)
+                for i, (table, file) in enumerate(zip(tables, files, strict=True))
+            ]
+        )
+        placed["point"] = placed.groupby(["file", "point"]).ngroup()
         inside = _inside(placed, scenes)
-        outside = len(table) - placed["point"][inside].nunique()
-        self._apply("outside", outside, "in no scene", file)
+        self._apply("outside", named - placed["point"][inside].nunique(), "in no scene", what)
         placed = placed[inside]
         valid = _valid(placed, scenes)
-        self._apply("nodata", int((~valid).sum()), "on pixels without data", file)
-        placed = placed[valid].drop_duplicates(["scene", "row", "col", "name"])
+        self._apply("nodata", int((~valid).sum()), "on pixels without data", what)
+        placed = placed[valid].drop_duplicates(["scene", "row", "col", "name"], ignore_index=True)
         contradicting = placed.duplicated(["scene", "row", "col"], keep=False)
-        self._apply("contradicting", int(contradicting.sum()), "on one pixel with another class", file)
+        self._apply("contradicting", int(contradicting.sum()), "on one pixel with another class", what)
         repeated = int(valid.sum()) - len(placed)
         placed = placed[~contradicting]
         if placed.empty:
-            raise InputError(f"{file}: none of its {total} points can be used; see the lines above for where they lie.")
+            raise InputError(f"{what}: none of its {total} points can be used; see the lines above for where they lie.")
         log.info(
             "%s: %d points, %d without a class, %d repeated; %d labelled pixels in %d of %d scenes",
-            *(file, total, total - len(table), repeated, len(placed), placed["scene"].nunique(), len(scenes)),
+            *(what, total, total - named, repeated, len(placed), placed["scene"].nunique(), len(scenes)),
         )
         return placed
 
-    def _apply(self, rule: str, count: int, where: str, file: Path) -> None:
+    def _apply(self, rule: str, count: int, where: str, what: str) -> None:
         if count == 0:
             return
         if getattr(self, rule) == "refuse":
             raise InputError(
-                f"{file}: {count} points lie {where}; mend the file, or leave them out with sampler.{rule}=skip."
+                f"{what}: {count} points lie {where}; mend the file, or leave them out with sampler.{rule}=skip."
             )
-        log.warning("%s: %d points lie %s; they are left out.", file, count, where)
+        log.warning("%s: %d points lie %s; they are left out.", what, count, where)
 
     def _table(self, file: Path) -> pd.DataFrame:
         """point (line of the file, from 0), name, and row, col (and scene) or the geometry."""
@@ -96,7 +103,10 @@ class File:
         if file.suffix.lower() == ".csv":
             return self._read_csv(file)
         try:
-            frame = geopandas.read_file(file)
+            layers = geopandas.list_layers(file)["name"].tolist()
+            if len(layers) > 1 and self.layer is None:
+                raise InputError(f"{file}: has the layers {', '.join(layers)}; name one in sampler.layer.")
+            frame = geopandas.read_file(file, layer=self.layer)
         except (DataSourceError, ValueError, OSError) as error:
             raise InputError(f"{file}: cannot be read as points ({error}).") from error
         if not isinstance(frame, geopandas.GeoDataFrame):
@@ -142,6 +152,11 @@ def _numeric(frame: pd.DataFrame, columns: tuple[str, str], file: Path) -> None:
             line = int(np.flatnonzero(~np.isfinite(numbers))[0])
             raise InputError(f"{file}, line {line + 2}: {column} is {frame[column].iloc[line]!r}, not a number.")
         frame[column] = numbers
+
+
+def _place(table: pd.DataFrame, file: Path, scenes: Sequence[Raster]) -> pd.DataFrame:
+    placed = _by_pixels(table, file, scenes) if "row" in table and "geometry" not in table else _by_map(table, scenes)
+    return placed[["point", "scene", "row", "col", "name"]]
 
 
 def _by_pixels(table: pd.DataFrame, file: Path, scenes: Sequence[Raster]) -> pd.DataFrame:
