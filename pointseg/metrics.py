@@ -6,6 +6,7 @@ Pooled first, because classes are absent from many scenes and a mean of per-scen
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -58,12 +59,40 @@ def _per_class(name: str, values: Float[Tensor, "k"], classes: Sequence[str]) ->
     return {f"{name}/{label}": float(value) for label, value in zip(classes, values, strict=True)}
 
 
+def interval(
+    confusion: Int[Tensor, "k k"], land_cover: Sequence[bool], draws: int = 1000, seed: int = 0
+) -> dict[str, float]:
+    """The ends of 95 % bootstrap intervals (percentile method, Efron 1979): accuracy/low, accuracy/high, ….
+
+    Points drawn anew with replacement are cells of the confusion matrix drawn anew, so that matrix is
+    all that is needed. Points are taken as independent: where they cluster, the truth is wider.
+    """
+    rng = np.random.default_rng(seed)
+    total, k = int(confusion.sum()), len(confusion)
+    cells = confusion.flatten().double().cpu().numpy()
+    drawn = rng.multinomial(total, cells / cells.sum(), draws).reshape(draws, k, k)
+    hits = np.einsum("dkk->dk", drawn)
+    union = drawn.sum(1) + drawn.sum(2) - hits
+    iou = np.where(union > 0, hits / np.maximum(union, 1), np.nan)
+    values = {
+        "accuracy": hits.sum(1) / total,
+        "miou_all_classes": np.nanmean(iou, 1),
+        "miou_land_cover": np.nanmean(iou[:, np.array(land_cover)], 1),
+    }
+    ends = {name: np.nanpercentile(value, (2.5, 97.5)) for name, value in values.items()}
+    return {f"{name}/{end}": float(ends[name][i]) for name in ends for i, end in enumerate(("low", "high"))}
+
+
 def table(values: dict[str, float], classes: Sequence[str], land_cover: Sequence[bool]) -> str:
-    """The scores as lines of text, for a terminal."""
+    """The scores as lines of text, for a terminal; with their 95 % intervals where they have them."""
+
+    def line(what: str, key: str) -> str:
+        ends = [values[f"{key}/{end}"] for end in ("low", "high") if f"{key}/{end}" in values]
+        return f"  {what:<36}{values[key]:.3f}" + (f"  (95 %: {ends[0]:.3f} to {ends[1]:.3f})" if ends else "")
+
     counted = {"all_classes": f"all {len(classes)} classes", "land_cover": f"{sum(land_cover)} land-cover classes"}
-    lines = [f"  {'accuracy':<36}{values['accuracy']:.3f}"]
-    for key, what in counted.items():
-        lines.append(f"  {f'mean IoU over {what}':<36}{values[f'miou_{key}']:.3f}")
+    lines = [line("accuracy", "accuracy")]
+    lines += [line(f"mean IoU over {what}", f"miou_{key}") for key, what in counted.items()]
     lines.append(f"  {'mean F1 over ' + counted['all_classes']:<36}{values['f1_all_classes']:.3f}")
     lines.append(f"  {'kappa':<36}{values['kappa']:.3f}")
     lines += [f"  {'IoU ' + label:<36}{values[f'iou/{label}']:.3f}" for label in classes]

@@ -63,6 +63,7 @@ class PointSeg(lightning.LightningModule):
         self.optimizer = optimizer
         self.schedule = schedule
         self.classes, self.land_cover = list(dataset.classes), list(dataset.land_cover)
+        self.at_points = dataset.points is not None  # few enough for the scores to need an interval
         self.palette, self.bands = dataset.palette.tolist(), asdict(dataset.bands)
         self.tile_size, self.overlap, self.batch_size = tile_size, overlap, batch_size
         self.point_metrics = metrics.collection(len(self.classes))
@@ -147,6 +148,8 @@ class PointSeg(lightning.LightningModule):
         self.scene_metrics.reset()
         self.scores = metrics.scores(computed, self.classes, self.land_cover)
         self.confusion = computed["confusion"].cpu()
+        if self.at_points:
+            self.scores |= metrics.interval(self.confusion, self.land_cover)
         self.log_dict({f"{split}/{name}": value for name, value in self.scores.items()})
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, cohen_kappa_score, confusion_matrix, f1_score, jaccard_score
 
-from pointseg.metrics import collection, scores, table
+from pointseg.metrics import collection, interval, scores, table
 from pointseg.types import IGNORE
 
 CLASSES = ("a", "b", "c", "other")
@@ -71,3 +71,35 @@ def test_the_two_means_are_told_apart_in_words() -> None:
     text = table(scores(computed(np.arange(4), np.arange(4), parts=1), CLASSES, LAND), CLASSES, LAND)
     assert "all 4 classes" in text
     assert "3 land-cover classes" in text
+
+
+def test_the_bootstrap_interval_is_that_of_resampled_points() -> None:
+    """Against scipy's bootstrap of the points themselves, and wider for fewer points."""
+    from scipy.stats import bootstrap
+
+    confusion = torch.tensor([[40, 5, 0], [10, 20, 5], [1, 4, 15]])
+    pairs = np.repeat(np.stack(np.indices((3, 3)).reshape(2, -1), 1), confusion.flatten().numpy(), 0)
+
+    def miou(index: np.ndarray) -> float:
+        matrix = np.zeros((3, 3))
+        np.add.at(matrix, tuple(pairs[index].T), 1)
+        hits = matrix.diagonal()
+        return float((hits / (matrix.sum(0) + matrix.sum(1) - hits)).mean())
+
+    options = {"n_resamples": 1000, "vectorized": False, "method": "percentile", "rng": np.random.default_rng(1)}
+    theirs = bootstrap((np.arange(len(pairs)),), miou, **options).confidence_interval
+    ours = interval(confusion, [True, True, True])
+    assert (ours["miou_all_classes/low"], ours["miou_all_classes/high"]) == pytest.approx(
+        (theirs.low, theirs.high), abs=0.02
+    )
+    assert ours["accuracy/low"] < 75 / 100 < ours["accuracy/high"]
+    few = interval((confusion + 4) // 5, [True, True, True])
+    assert few["accuracy/high"] - few["accuracy/low"] > ours["accuracy/high"] - ours["accuracy/low"]
+
+
+def test_a_table_shows_intervals_where_there_are_any() -> None:
+    names = ("accuracy", "miou_all_classes", "miou_land_cover", "f1_all_classes", "kappa", "iou/a")
+    values = dict.fromkeys(names, 0.5)
+    text = table({**values, "accuracy/low": 0.4, "accuracy/high": 0.6}, ["a"], [True])
+    assert "0.500  (95 %: 0.400 to 0.600)" in text.splitlines()[0]
+    assert "(95 %" not in text.splitlines()[1]
