@@ -14,13 +14,15 @@ import rasterio.shutil
 import shapely
 from rasterio.errors import RasterioError
 
+from pointseg import plots
 from pointseg.errors import InputError
-from pointseg.rasters import Raster
+from pointseg.rasters import Raster, reduced
 from pointseg.trained import Trained
-from pointseg.types import IGNORE
+from pointseg.types import IGNORE, Points
 
 log = logging.getLogger(__name__)
 
+PREVIEW = 1000  # pixels to which the longer side of a scene is reduced in a picture of it
 TAG = "POINTSEG"  # the metadata entry that says what made a map
 BLOCK = 512  # side in pixels of a GeoTIFF's internal tiles
 GDAL = {"GDAL_CACHEMAX": 64}  # MB: a cache that grows with the machine is no bound
@@ -90,6 +92,16 @@ def _write_raw(file: Path, strips: Sequence[Path], bands: list[int], model: Trai
             values = np.load(strip, mmap_mode="r")[bands]
             dataset.write(values, window=rasterio.windows.Window(0, row, width, values.shape[1]))
             row += values.shape[1]
+
+
+def write_preview(file: Path, confidence: Path, model: Trained, raster: Raster, points: Points) -> None:
+    """A picture of the scene with `points`, the map `file` and its confidence, beside the map."""
+    image, factor = reduced(raster, PREVIEW)
+    small = Points(points.rows * factor, points.cols * factor, points.labels)
+    with rasterio.open(file) as classes, rasterio.open(confidence) as sure:
+        layers = [dataset.read(1, out_shape=image.shape[:2]) for dataset in (classes, sure)]
+    figure = plots.preview(image, small, layers[0], layers[1], model.palette, model.classes)
+    figure.savefig(file.with_name(f"{file.stem}_preview.jpg"))
 
 
 def write_polygons(file: Path, classes: Sequence[str], sieve: int, simplify: float) -> None:

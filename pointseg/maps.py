@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pointseg import mapfiles, trained
+from pointseg.datasets.scenes import kept_points
 from pointseg.errors import InputError
 from pointseg.inference import predict_scene, strips
 from pointseg.rasters import Raster, find, open_rasters
 from pointseg.trained import Trained
-from pointseg.types import IGNORE, Window
+from pointseg.types import IGNORE, Points, Window
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +72,10 @@ def predict(cfg: DictConfig) -> None:
     rasters = open_rasters(find(images, "input"), bands=model.bands)
     files = [_output(Path(cfg.output), raster, alone=len(rasters) == 1) for raster in rasters]
     for raster, file in zip(rasters, files, strict=True):
-        predict_map(model, raster, file, settings)
-        if cfg.polygons:
+        if predict_map(model, raster, file, settings):
+            points = _points(Path(cfg.run) / "points", raster, model.classes)
+            mapfiles.write_preview(file, output_files(file, settings)["confidence"], model, raster, points)
+        if cfg.polygons and _rank() == 0:
             mapfiles.write_polygons(file, model.classes, cfg.sieve, cfg.simplify)
 
 
@@ -86,8 +90,15 @@ def _output(output: Path, raster: Raster, alone: bool) -> Path:
     return output / f"{raster.id}{'.png' if raster.crs is None else '.tif'}"
 
 
-def predict_map(model: Trained, raster: Raster, file: Path, settings: Settings) -> None:
-    """Write the class map of `raster` to `file`, and the other layers beside it.
+def _points(folder: Path, raster: Raster, classes: Sequence[str]) -> Points:
+    """The points that the run was trained on, where the raster is one of its own."""
+    table = kept_points(folder, raster)
+    labels = [classes.index(name) for name in table["name"]]
+    return Points(table["row"].to_numpy(np.float64), table["col"].to_numpy(np.float64), np.array(labels, np.int64))
+
+
+def predict_map(model: Trained, raster: Raster, file: Path, settings: Settings) -> bool:
+    """Write the class map of `raster` to `file`, and the other layers beside it; whether this process did.
 
     <name>_confidence: the probability of the class that was chosen. <name>_probabilities: a band for each
     class. Both are 8-bit, 255 for a probability of 1. GeoTIFF (cloud-optimised) or PNG, by `file`'s suffix.
@@ -97,7 +108,7 @@ def predict_map(model: Trained, raster: Raster, file: Path, settings: Settings) 
     outputs = output_files(file, settings)
     if all(mapfiles.tag(output) == key for output in outputs.values()):
         log.info("%s: is there already, from the same run, image and settings.", file)
-        return
+        return False
     if standing := [output for output in outputs.values() if output.exists() and mapfiles.tag(output) != key]:
         raise InputError(f"{standing[0]}: exists, and something else made it; remove it or choose another output.")
     folder = _folder(file, key)
@@ -108,13 +119,14 @@ def predict_map(model: Trained, raster: Raster, file: Path, settings: Settings) 
         if len(missing) < len(mine):
             log.info("%s: goes on; %d of %d strips are there.", file, len(mine) - len(missing), len(mine))
         _predict_strips(model, raster, settings, folder, range(missing[0], mine.stop))
-    if os.environ.get("RANK", "0") != "0":
-        return
+    if _rank() != 0:
+        return False
     while not all(_strip_file(folder, i).exists() for i in range(len(rows))):
         time.sleep(0.5)  # other processes are at theirs
     mapfiles.write(outputs, folder, [_strip_file(folder, i) for i in range(len(rows))], model, raster, key)
     shutil.rmtree(folder)
     log.info("Map: %s", ", ".join(str(output) for output in outputs.values()))
+    return True
 
 
 def output_files(file: Path, settings: Settings) -> dict[str, Path]:
@@ -125,9 +137,13 @@ def output_files(file: Path, settings: Settings) -> dict[str, Path]:
     return files
 
 
+def _rank() -> int:
+    return int(os.environ.get("RANK", 0))  # torchrun's
+
+
 def _share(count: int) -> range:
     """The strips of this process: consecutive ones, because neighbours share windows."""
-    rank, ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    rank, ranks = _rank(), int(os.environ.get("WORLD_SIZE", 1))
     return range(count * rank // ranks, count * (rank + 1) // ranks)
 
 

@@ -49,8 +49,37 @@ def panel(
         if title == "points" and points is not None:
             _mark(axes, points, palette, factor)
     figure.suptitle(scene.id, fontsize=9)
+    _legend(figure, palette, classes)
+    return figure
+
+
+def _legend(figure: Figure, palette: Palette, classes: Sequence[str]) -> None:
     handles = [Patch(color=rgb / 255, label=name) for name, rgb in zip(classes, palette, strict=True)]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(classes), fontsize=8, frameon=False)
+
+
+def preview(
+    image: UInt8[np.ndarray, "h w 3"],
+    points: Points,
+    class_map: UInt8[np.ndarray, "h w"],
+    confidence: UInt8[np.ndarray, "h w"],
+    palette: Palette,
+    classes: Sequence[str],
+) -> Figure:
+    """A reduced scene and the points on it (in the reduced frame), its map, and where the map is unsure."""
+    pictures = {f"{len(points)} points" if len(points) else "image": image, "map": colour(class_map, palette)}
+    aspect = image.shape[0] / image.shape[1]
+    figure = Figure(figsize=(12, 4 * aspect + 0.6), layout="constrained", dpi=130)
+    left, middle, right = figure.subplots(1, 3)
+    for axes, (title, picture) in zip((left, middle), pictures.items(), strict=True):
+        axes.imshow(picture)
+        axes.set_title(title, fontsize=10)
+    _mark(left, points, palette, 1)
+    right.imshow(np.ma.masked_where(class_map == IGNORE, confidence), cmap="magma", vmin=0, vmax=255)
+    right.set_title("confidence (bright: sure)", fontsize=10)
+    for axes in (left, middle, right):
+        axes.axis("off")
+    _legend(figure, palette, classes)
     return figure
 
 

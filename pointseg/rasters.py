@@ -66,6 +66,24 @@ class Raster:
         return valid
 
 
+def reduced(raster: Raster, side: int) -> tuple[UInt8[np.ndarray, "h w 3"], float]:
+    """A small picture of the whole raster, at most `side` pixels a side, and its scale. Bands as red, green, blue.
+
+    Of one or two bands the first is shown in grey.
+    """
+    factor = min(1.0, side / max(raster.shape))
+    shape = [max(round(length * factor), 1) for length in raster.shape]
+    shown = list(raster.bands.numbers[:3]) if len(raster.bands) > 2 else [raster.bands.numbers[0]] * 3
+    values = _read(raster.file, shown, Window(0, 0, *raster.shape), (len(shown), *shape))
+    positions = [raster.bands.numbers.index(number) for number in shown]
+    limits = replace(
+        raster.bands,
+        low=tuple(raster.bands.low[i] for i in positions),
+        high=tuple(raster.bands.high[i] for i in positions),
+    )
+    return stretch(np.moveaxis(values, 0, -1), limits), factor
+
+
 def stretch(values: Num[np.ndarray, "h w c"], bands: Bands) -> UInt8[np.ndarray, "h w c"]:
     if values.dtype == np.uint8:
         return np.ascontiguousarray(values)
@@ -74,12 +92,21 @@ def stretch(values: Num[np.ndarray, "h w c"], bands: Bands) -> UInt8[np.ndarray,
     return np.clip(np.round(scaled), 0, 255).astype(np.uint8)
 
 
-def _read(file: Path, numbers: list[int] | None, window: Window) -> Num[np.ndarray, "..."]:
-    """The bands `numbers`, or (None) the file's mask of valid pixels: 0 where there is no data."""
+def _read(
+    file: Path, numbers: list[int] | None, window: Window, shape: tuple[int, ...] | None = None
+) -> Num[np.ndarray, "..."]:
+    """The bands `numbers`, or (None) the file's mask of valid pixels: 0 where there is no data.
+
+    shape: reduce what is read to (bands, rows, columns).
+    """
     area = rasterio.windows.Window(window.col, window.row, window.width, window.height)
     try:
         dataset = _opened(file, os.getpid(), threading.get_ident())
-        read = dataset.dataset_mask(window=area) if numbers is None else dataset.read(numbers, window=area)
+        read = (
+            dataset.dataset_mask(window=area)
+            if numbers is None
+            else dataset.read(numbers, window=area, out_shape=shape)
+        )
     except RasterioError as error:
         raise InputError(
             f"{file}: cannot be read at row {window.row}, col {window.col} ({error}); the file is damaged or cut "

@@ -18,7 +18,7 @@ from rasterio.transform import xy
 from tqdm import tqdm
 
 from pointseg import trained
-from pointseg.datasets.scenes import HELD_OUT
+from pointseg.datasets.scenes import kept_points
 from pointseg.errors import InputError
 from pointseg.inference import predict_scene, strips
 from pointseg.rasters import Raster, find, open_rasters
@@ -61,7 +61,9 @@ def suggest(cfg: DictConfig) -> None:
     batch_size = model.batch_size if cfg.batch_size is None else cfg.batch_size
     if output.suffix.lower() != ".csv" and any(raster.crs is None for raster in rasters):
         raise InputError(f"output={output}: the images are not georeferenced; write rows and columns to a .csv.")
-    chosen = choose(sample(model, rasters, batch_size, rules.seed), labelled(Path(cfg.run) / "points", rasters), rules)
+    folder = Path(cfg.run) / "points"
+    taken = pd.concat([kept_points(folder, raster).assign(scene=i) for i, raster in enumerate(rasters)])
+    chosen = choose(sample(model, rasters, batch_size, rules.seed), taken, rules)
     if len(chosen) < rules.count:
         log.warning("Only %d points lie %g pixels apart; lower distance for more.", len(chosen), rules.distance)
     write(chosen, rasters, model.classes, output)
@@ -102,17 +104,6 @@ def sample(model: Trained, rasters: Sequence[Raster], batch_size: int, seed: int
     if not sum(map(len, parts)):
         raise InputError("input: no pixel of the images holds data.")
     return pd.concat(parts, ignore_index=True)
-
-
-def labelled(folder: Path, rasters: Sequence[Raster]) -> pd.DataFrame:
-    """The run's own points on these images: scene, row, col."""
-    tables = [
-        pd.read_csv(file, usecols=["row", "col"]).assign(scene=scene)
-        for scene, raster in enumerate(rasters)
-        for file in (folder / f"{raster.id}{suffix}.csv" for suffix in HELD_OUT.values())
-        if file.is_file()
-    ]
-    return pd.concat(tables) if tables else pd.DataFrame({"scene": [], "row": [], "col": []})
 
 
 def choose(pixels: pd.DataFrame, taken: pd.DataFrame, rules: Rules) -> pd.DataFrame:

@@ -7,6 +7,7 @@ import geopandas
 import numpy as np
 import pytest
 import rasterio
+from PIL import Image
 
 from tests.conftest import Outcome
 from tests.site import CRS, NAMES, frame, pixels, write_image
@@ -54,6 +55,8 @@ def test_from_points_to_a_map_and_its_polygons(command: Command, tmp_path: Path)
         agreement = (np.array(names)[predicted] == np.array(NAMES)[labels]).mean()
         assert agreement > 0.9, agreement
         assert set(geopandas.read_file(tmp_path / f"maps/{name}.gpkg")["class"]) == set(NAMES)
+        with Image.open(tmp_path / f"maps/{name}_preview.jpg") as preview:
+            assert preview.width > 3 * 192
     again = command(
         "pointseg.predict", "run=run", "input=site", "output=maps", "polygons=true", "flips=true", "sieve=20"
     )

@@ -156,16 +156,21 @@ def _split(table: pd.DataFrame, shares: Mapping[str, float], block: int, seed: i
     return np.asarray(split, str)
 
 
+def kept_points(folder: Path, raster: Raster) -> pd.DataFrame:
+    """row, col, name and split of the points that a run keeps in `folder` of this raster; there may be none."""
+    files = {split: folder / f"{raster.id}{suffix}.csv" for split, suffix in HELD_OUT.items()}
+    parts = [
+        pd.read_csv(file, dtype={"class": "string"}).rename(columns={"class": "name"}).assign(split=split)
+        for split, file in files.items()
+        if file.is_file()
+    ]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["row", "col", "name", "split"])
+
+
 def _reloaded(folder: Path, rasters: Sequence[Raster]) -> tuple[pd.DataFrame, np.ndarray]:
     """The points that a run kept, and the split that it made of them."""
-    parts = []
-    for i, raster in enumerate(rasters):
-        for split, suffix in HELD_OUT.items():
-            file = folder / f"{raster.id}{suffix}.csv"
-            if file.is_file():
-                part = pd.read_csv(file, dtype={"class": "string"}).rename(columns={"class": "name"})
-                parts.append(part.assign(scene=i, split=split))
-    if not parts:
-        raise InputError(f"points={folder}: holds no points of these scenes; it has no {rasters[0].id}.csv.")
+    parts = [kept_points(folder, raster).assign(scene=i) for i, raster in enumerate(rasters)]
     table = pd.concat(parts, ignore_index=True)
+    if table.empty:
+        raise InputError(f"points={folder}: holds no points of these scenes; it has no {rasters[0].id}.csv.")
     return table, np.asarray(table["split"], str)
