@@ -139,3 +139,8 @@ def construct(node: Node, **facts: Any) -> Any:
     target = get_object(node["_target_"])
     arguments = {key: value for key, value in facts.items() if key in _parameters(target)}
     return target(**arguments | {key: value for key, value in node.items() if key != "_target_"})
+
+
+def takes(node: Node, fact: str) -> bool:
+    """Whether the node's `_target_` has a parameter of that name."""
+    return fact in _parameters(get_object(node["_target_"]))

@@ -14,15 +14,15 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
-from torch import nn
 
 from pointseg import points
 from pointseg.config import Node, TrainConfig, construct, parse
 from pointseg.data import PointData
 from pointseg.errors import InputError
+from pointseg.models.networks import build_network
 from pointseg.models.weights import read_checkpoint
 from pointseg.system import PointSeg
-from pointseg.types import Bands, Dataset, Points, Sampler, Scene
+from pointseg.types import Dataset, Points, Sampler, Scene
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def build(config: TrainConfig, folder: Path) -> tuple[PointData, PointSeg]:
     sampler = construct(config.sampler)
     dataset = construct(config.dataset, sampler=sampler, points=config.points)
     # Before the points: weights that do not fit are found at once.
-    model = make_network(config, len(dataset.classes), dataset.bands)
+    model = build_network(config.model, len(dataset.classes), dataset.bands)
     data = PointData(
         dataset,
         partial(_annotate, config, dataset, sampler),
@@ -65,12 +65,6 @@ def build(config: TrainConfig, folder: Path) -> tuple[PointData, PointSeg]:
         config.batch_size,
     )
     return data, system
-
-
-def make_network(config: TrainConfig, classes: int, bands: Bands) -> nn.Module:
-    """The network of a configuration. Convolutions are faster with the bands of a pixel side by side, as tiles come."""
-    network: nn.Module = construct(config.model, classes=classes, bands=bands)
-    return network.to(memory_format=torch.channels_last)
 
 
 def _annotate(config: TrainConfig, dataset: Dataset, sampler: Any, scene: Scene) -> Points:

@@ -13,9 +13,9 @@ from jaxtyping import Float, UInt8
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from pointseg.config import construct
 from pointseg.errors import InputError
 from pointseg.inference import Predict, probabilities
+from pointseg.models.networks import build_network
 from pointseg.models.weights import read_checkpoint
 from pointseg.types import Bands
 
@@ -56,11 +56,11 @@ def load(folder: Path, checkpoint: str, accelerator: Accelerator, flips: bool) -
     config: Any = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"), resolve=True)
     saved: dict[str, Any] = read_checkpoint(file)
     bands = _bands(saved["bands"])
-    network: nn.Module = construct({**config["model"], "weights": None}, classes=len(saved["classes"]), bands=bands)
+    network = build_network({**config["model"], "weights": None}, len(saved["classes"]), bands)
     state: dict[str, Tensor] = saved["state_dict"]
     network.load_state_dict({key[6:]: value for key, value in state.items() if key.startswith("model.")})
     device = find_device(accelerator)
-    network = network.to(device).to(memory_format=torch.channels_last).eval()
+    network = network.to(device).eval()
     return Trained(
         _predictor(network, device, flips),
         tuple(saved["classes"]),

@@ -12,6 +12,7 @@ from torchvision.models import mobilenet_v2, resnet50
 from pointseg.config import construct
 from pointseg.errors import InputError
 from pointseg.losses.functional import upsample
+from pointseg.models import networks
 from pointseg.types import RGB, Bands
 from tests.conftest import CONF, options
 
@@ -201,3 +202,14 @@ def test_a_run_of_five_bands_goes_on_from_its_own_weights(tmp_path: Path) -> Non
     torch.save(first.state_dict(), tmp_path / "five.pth")
     again = build("unet", tmp_path / "five.pth", bands(5))
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
+
+
+def rgb_only(classes: int) -> nn.Module:
+    return nn.Conv2d(3, classes, 1)
+
+
+def test_a_network_that_knows_rgb_alone_is_refused_other_bands() -> None:
+    node = {"_target_": "tests.test_models.rgb_only"}
+    assert networks.build_network(node, 5, RGB).out_channels == 5
+    with pytest.raises(InputError, match="rgb_only is for RGB, but the images have 5 bands"):
+        networks.build_network(node, 5, bands(5))

@@ -14,10 +14,23 @@ from torchvision.models import mobilenet_v2
 from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 
+from pointseg.config import Node, construct, takes
+from pointseg.errors import InputError
 from pointseg.models.deeplabv3plus import DeepLabV3PlusHead
 from pointseg.models.unet import UNet
 from pointseg.models.weights import load_weights
 from pointseg.types import RGB, Bands
+
+
+def build_network(node: Node, classes: int, bands: Bands) -> nn.Module:
+    """The network that a node of the configuration names. Raises InputError where it cannot see these bands."""
+    network: nn.Module = construct(node, classes=classes, bands=bands)
+    if len(bands) != 3 and not takes(node, "bands"):
+        raise InputError(
+            f"model: {node['_target_']} is for RGB, but the images have {len(bands)} bands; see dataset.bands."
+        )
+    # Convolutions are faster with the bands of a pixel side by side, as tiles come.
+    return network.to(memory_format=torch.channels_last)
 
 
 class Network(nn.Module):
