@@ -8,7 +8,7 @@ to whatever asks for them.
 import difflib
 import inspect
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -47,6 +47,7 @@ class TrainConfig:
     batch_size: int
     num_workers: int | None
     compile: bool
+    resume: bool = False  # runs kept before there was this key have none
 
 
 # What runs.build adds to a node by name, so that yaml need not hold it.
@@ -70,6 +71,7 @@ def parse(cfg: DictConfig) -> TrainConfig:
         raise InputError(f"{error.full_key}: {str(error).splitlines()[0]}; the group's yaml says what it is.") from None
     assert isinstance(content, dict)
     known = [field.name for field in fields(TrainConfig)]
+    content = {field.name: field.default for field in fields(TrainConfig) if field.default is not MISSING} | content
     for key in content:
         if key not in known:
             raise InputError(_unknown(str(key), known, "the configuration"))
