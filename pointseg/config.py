@@ -26,6 +26,9 @@ CONF = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent / "conf"
 
 Node = Mapping[str, Any]
 
+GROUPS = ("dataset", "sampler", "loss", "model", "optimizer", "schedule")
+"""Groups of options that decide what a run gives."""
+
 
 @dataclass(frozen=True)
 class TrainConfig:
