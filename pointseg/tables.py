@@ -22,7 +22,7 @@ MEASURES = {
 
 
 def load(file: Path) -> tuple[pd.DataFrame, list[str]]:
-    """results.csv and its factors, the columns between run and seed; they are text even where they look like numbers."""
+    """results.csv and its factors, the columns between run and seed: text, even where they look like numbers."""
     header = list(pd.read_csv(file, nrows=0).columns)
     names = header[1 : header.index("seed")]
     text = {name: str for name in ("run", *names, *FACTS) if name in header}
