@@ -21,9 +21,11 @@ from omegaconf import DictConfig
 from pointseg import metrics, runs
 from pointseg.checkpoints import Keeper, WholeFiles, begin
 from pointseg.config import TrainConfig, construct, parse
+from pointseg.data import PointData
 from pointseg.errors import InputError
 from pointseg.models.weights import read_checkpoint
 from pointseg.pictures import TrainingPictures
+from pointseg.system import PointSeg
 
 log = logging.getLogger(__name__)
 
@@ -54,17 +56,7 @@ def fit(cfg: DictConfig, folder: Path, choices: dict[str, Any]) -> float:
     )
     if config.compile:
         system.model.compile()
-    try:
-        trainer.fit(system, data, ckpt_path=checkpoint, weights_only=True)
-    except SystemExit as stop:  # Lightning's, after Ctrl-C or SIGTERM; it ends a sweep too
-        log.warning(
-            "%s: stopped in epoch %d of %s; the same command with hydra.run.dir=<this folder> resume=true goes on from "
-            "its last whole epoch.",
-            *(folder, trainer.current_epoch + 1, trainer.max_epochs),
-        )
-        raise SystemExit(128 + (signal.SIGTERM if isinstance(stop, SIGTERMException) else signal.SIGINT)) from None
-    if not system.history:
-        raise InputError(f"{folder}: the training ended before an epoch was validated; give it more epochs or time.")
+    _train(trainer, system, data, checkpoint)
     best = runs.best(system.history)
     names = ("miou_all_classes", "miou_land_cover", "accuracy", "kappa", "epoch")
     logger.log_hyperparams(hparams, {f"best/{name}": best[name] for name in names})
@@ -76,6 +68,22 @@ def fit(cfg: DictConfig, folder: Path, choices: dict[str, Any]) -> float:
     log.info("Validation, best epoch (%d):\n%s", best["epoch"], metrics.table(best, system.classes, system.land_cover))
     log.info("Run folder: %s", folder)
     return float(best[runs.MONITOR])
+
+
+def _train(trainer: Trainer, system: PointSeg, data: PointData, checkpoint: Path | None) -> None:
+    try:
+        trainer.fit(system, data, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit as stop:  # Lightning's, after Ctrl-C or SIGTERM; it ends a sweep too
+        log.warning(
+            "Stopped in epoch %d of %s; the same command with hydra.run.dir=%s resume=true goes on from its last whole "
+            "epoch.",
+            *(trainer.current_epoch + 1, trainer.max_epochs, trainer.default_root_dir),
+        )
+        raise SystemExit(128 + (signal.SIGTERM if isinstance(stop, SIGTERMException) else signal.SIGINT)) from None
+    if not system.history:
+        raise InputError(
+            f"{trainer.default_root_dir}: the training ended before an epoch was validated; give it more epochs."
+        )
 
 
 def _step(checkpoint: Path | None) -> int | None:
@@ -99,7 +107,6 @@ def make_trainer(config: TrainConfig, **facts: Any) -> Trainer:
     """The Trainer of a configuration; a precision of `auto` is decided by the device."""
     # A tile is cut in milliseconds and a network step takes longer: more workers would not help a CPU.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")  # Lightning 2.6 with torch 2.15
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its tips; the device is said below
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")  # it logs by the epoch then

@@ -7,6 +7,7 @@ seed and the machine apart, is a factor; runs that agree in every factor are one
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from omegaconf import OmegaConf
 
 from pointseg import runs
 from pointseg.checkpoints import flat
-from pointseg.config import GROUPS
+from pointseg.config import CONF, GROUPS
 from pointseg.errors import InputError
 from pointseg.losses.weighted_partial_ce import class_weights
 
@@ -27,7 +28,7 @@ CAP = 100.0  # of the class weights where the loss itself has none
 
 @dataclass(frozen=True)
 class Run:
-    """A run's folder, its configuration with dotted keys, the options chosen for it, and its scores.json."""
+    """A run's folder, its configuration with dotted keys, the options that it names, and its scores.json."""
 
     folder: Path
     config: dict[str, Any]
@@ -52,10 +53,18 @@ def read(sweep: Path) -> list[Run]:
 
 
 def _run(file: Path) -> Run:
-    chosen = file.parent / ".hydra/hydra.yaml"
-    choices = OmegaConf.load(chosen).hydra.runtime.choices if chosen.exists() else {}
-    named = {group: str(choices[group]) for group in GROUPS if choices.get(group)}
-    return Run(file.parent, flat(OmegaConf.to_container(OmegaConf.load(file))), named, runs.read_scores(file.parent))
+    config = flat(OmegaConf.to_container(OmegaConf.load(file)))
+    targets = {group: str(config[key]) for group in GROUPS if (key := f"{group}._target_") in config}
+    choices = {group: _option(group, target) for group, target in targets.items()}
+    return Run(file.parent, config, choices, runs.read_scores(file.parent))
+
+
+@cache
+def _option(group: str, target: str) -> str:
+    """The option of `group` that builds `target`; where none does, or several do, the target itself."""
+    files = (CONF / group).glob("*.yaml")
+    names = [file.stem for file in files if OmegaConf.select(OmegaConf.load(file), "_target_") == target]
+    return names[0] if len(names) == 1 else target
 
 
 def factors(of: list[Run]) -> list[str]:

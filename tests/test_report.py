@@ -113,12 +113,13 @@ def write_run(
     if finished:
         points = dict(zip(classes, (600, 300, 100), strict=True))
         scores["finished"] = {"seconds": 60, "points": points, "device": "cpu", "versions": {"torch": "2"}}
-    (folder / ".hydra").mkdir(parents=True)
+    folder.mkdir(parents=True)
     (folder / "scores.json").write_text(json.dumps(scores))
-    target = {"_target_": f"pointseg.samplers.{sampler}.{sampler.title()}"}
-    OmegaConf.save({"sampler": target, "seed": seed, "budget": 0.01, **config}, folder / "config.yaml")
-    chosen = {"sampler": sampler, "loss": "weighted_partial_ce", "model": "unet"}
-    OmegaConf.save({"hydra": {"runtime": {"choices": chosen}}}, folder / ".hydra/hydra.yaml")
+    nodes = {
+        "sampler": {"_target_": f"pointseg.samplers.{sampler}.{sampler.title()}"},
+        "loss": {"_target_": "pointseg.losses.weighted_partial_ce.WeightedPartialCrossEntropy", "cap": 100},
+    }
+    OmegaConf.save({**nodes, "seed": seed, "budget": 0.01, **config}, folder / "config.yaml")
 
 
 @pytest.fixture

@@ -137,7 +137,7 @@ def test_a_stopped_run_says_how_to_go_on(number: signal.Signals, tmp_path: Path)
     process.join(60)
     assert process.exitcode == 128 + number
     output = (tmp_path / "output.txt").read_text()
-    assert "resume=true goes on from its last whole epoch" in output
+    assert "run resume=true goes on from its last whole epoch" in output
     assert "Traceback" not in output
     assert torch.load(tmp_path / "run/last.ckpt", weights_only=True)["history"]
 
