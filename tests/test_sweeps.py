@@ -1,6 +1,9 @@
 """Sweeps that are gone on with, their report, and Hydra's launchers and Optuna where they are installed."""
 
+import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -8,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pointseg.runs import read_scores
-from tests.conftest import Outcome
+from tests.conftest import ROOT, Outcome
 
 Command = Callable[..., Outcome]
 TINY = [
@@ -47,12 +50,17 @@ def test_a_sweep_is_gone_on_with_and_reported(command: Command, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local", "ray"])
-def test_a_launcher(launcher: str, command: Command, tmp_path: Path) -> None:
+def test_a_launcher(launcher: str, tmp_path: Path) -> None:
     plugin = f"hydra_plugins.hydra_{launcher.removesuffix('_local')}_launcher"
     if not find_spec("hydra_plugins") or not find_spec(plugin):
         pytest.skip(f"{plugin} is not installed: pip install 'pointseg[sweep]'")
-    swept = command("pointseg.train", "-m", *TINY, "budget=40", "seed=0,1", f"hydra/launcher={launcher}")
-    assert swept.code == 0, swept.output
+    # A process of its own: a launcher's workers import the main module, which must be the command's.
+    swept = subprocess.run(
+        [sys.executable, "-m", "pointseg.train", "-m", *TINY, "budget=40", "seed=0,1", f"hydra/launcher={launcher}"],
+        **{"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 300},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert swept.returncode == 0, swept.stdout + swept.stderr
     runs = sorted((tmp_path / "sweep").glob("*/scores.json"))
     assert [file.parent.name[-5:] for file in runs] == ["seed0", "seed1"]
     assert all("finished" in read_scores(file.parent) for file in runs)
