@@ -43,6 +43,7 @@ def learning_curves(arms: Arms, curves: pd.DataFrame) -> Figure:
             axes.fill_between(epochs.min().index, epochs.min(), epochs.max(), color=line.get_color(), alpha=0.2)
         axes.set_title(title)
         axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", fontsize=8)
     return figure
 
