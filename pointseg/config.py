@@ -8,7 +8,7 @@ to whatever asks for them.
 import difflib
 import inspect
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -25,6 +25,9 @@ _HERE = Path(__file__).parent
 CONF = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent / "conf"
 
 Node = Mapping[str, Any]
+
+GROUPS = ("dataset", "sampler", "loss", "model", "optimizer", "schedule")
+"""Groups of options that decide what a run gives."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class TrainConfig:
     batch_size: int
     num_workers: int | None
     compile: bool
+    resume: bool = False  # runs kept before there was this key have none
 
 
 # What runs.build adds to a node by name, so that yaml need not hold it.
@@ -72,6 +76,7 @@ def parse(cfg: DictConfig) -> TrainConfig:
         raise InputError(f"{error.full_key}: {str(error).splitlines()[0]}; the group's yaml says what it is.") from None
     assert isinstance(content, dict)
     known = [field.name for field in fields(TrainConfig)]
+    content = {field.name: field.default for field in fields(TrainConfig) if field.default is not MISSING} | content
     for key in content:
         if key not in known:
             raise InputError(_unknown(str(key), known, "the configuration"))

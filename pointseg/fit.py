@@ -1,44 +1,33 @@
 """One training run, from a composed configuration to a run folder."""
 
 import logging
+import platform
+import signal
 import sys
 import warnings
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
-from lightning import Callback, LightningModule, Trainer
+from lightning import Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig
 
 from pointseg import metrics, runs
+from pointseg.checkpoints import Keeper, WholeFiles, begin
 from pointseg.config import TrainConfig, construct, parse
+from pointseg.data import PointData
 from pointseg.errors import InputError
+from pointseg.models.weights import read_checkpoint
 from pointseg.pictures import TrainingPictures
 from pointseg.system import PointSeg
 
 log = logging.getLogger(__name__)
-
-
-class ScoresFile(Callback):
-    """Writes the scores, and says them, after each validation: a run that is cut short keeps them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, PointSeg)
-        if trainer.is_global_zero:
-            history = pl_module.history
-            runs.write_scores(self.folder, val={"best": runs.best(history), "final": history[-1]}, history=history)
-            log.info(
-                "Epoch %d of %s: validation mIoU %.3f over all classes, %.3f over land cover, loss %.3f",
-                *(history[-1]["epoch"], trainer.max_epochs),
-                *(history[-1][name] for name in ("miou_all_classes", "miou_land_cover", "loss")),
-            )
 
 
 def fit(cfg: DictConfig, folder: Path, choices: dict[str, Any]) -> float:
@@ -47,43 +36,77 @@ def fit(cfg: DictConfig, folder: Path, choices: dict[str, Any]) -> float:
     choices: the chosen option of each configuration group, shown in TensorBoard's HParams.
     """
     config = parse(cfg)
-    runs.save_config(cfg, folder)
+    checkpoint = begin(cfg, config.resume, folder)
+    stored = runs.read_scores(folder)
+    if "finished" in stored:
+        log.info("%s: this run is finished; its stored score is used.", folder)
+        return float(stored["val"]["best"][runs.MONITOR])
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     data, system = runs.build(config, folder)
-    logger = TensorBoardLogger(folder, name="", version="", default_hp_metric=False)
     hparams = _hparams(config, choices)
+    logger = TensorBoardLogger(folder, name="", version="", default_hp_metric=False, purge_step=_step(checkpoint))
     logger.hparams.update(hparams)
-    keepers = [
-        ModelCheckpoint(folder, "best", monitor=f"val/{runs.MONITOR}", mode="max"),
-        ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False),
-    ]
+    keeper = Keeper(folder)
     trainer = make_trainer(
         config,
         logger=logger,
-        callbacks=[*keepers, LearningRateMonitor("step"), ScoresFile(folder), TrainingPictures(data.dataset)],
+        plugins=[WholeFiles()],
+        callbacks=[keeper, LearningRateMonitor("step"), TrainingPictures(data.dataset)],
         default_root_dir=folder,
     )
     if config.compile:
         system.model.compile()
-    trainer.fit(system, data)
-    if trainer.interrupted or not system.history:
-        raise InputError(
-            f"{folder}: the training ended before its last epoch was validated; what it reached is kept there."
-        )
+    _train(trainer, system, data, checkpoint)
     best = runs.best(system.history)
     names = ("miou_all_classes", "miou_land_cover", "accuracy", "kappa", "epoch")
     logger.log_hyperparams(hparams, {f"best/{name}": best[name] for name in names})
     logger.save()
+    if trainer.is_global_zero:
+        counts = dict(zip(system.classes, data.counts, strict=True))
+        facts = {"seconds": round(keeper.seconds, 1), "points": counts, "device": str(trainer.strategy.root_device)}
+        runs.write_scores(folder, finished={**facts, "versions": _versions()})
     log.info("Validation, best epoch (%d):\n%s", best["epoch"], metrics.table(best, system.classes, system.land_cover))
     log.info("Run folder: %s", folder)
-    return best[runs.MONITOR]
+    return float(best[runs.MONITOR])
+
+
+def _train(trainer: Trainer, system: PointSeg, data: PointData, checkpoint: Path | None) -> None:
+    try:
+        trainer.fit(system, data, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit as stop:  # Lightning's, after Ctrl-C or SIGTERM; it ends a sweep too
+        log.warning(
+            "Stopped in epoch %d of %s; the same command with hydra.run.dir=%s resume=true goes on from its last whole "
+            "epoch.",
+            *(trainer.current_epoch + 1, trainer.max_epochs, trainer.default_root_dir),
+        )
+        raise SystemExit(128 + (signal.SIGTERM if isinstance(stop, SIGTERMException) else signal.SIGINT)) from None
+    if not system.history:
+        raise InputError(
+            f"{trainer.default_root_dir}: the training ended before an epoch was validated; give it more epochs."
+        )
+
+
+def _step(checkpoint: Path | None) -> int | None:
+    """The step after which TensorBoard is to forget what an interrupted run has shown it."""
+    if checkpoint is None:
+        return None
+    saved = read_checkpoint(checkpoint)
+    if "history" not in saved:
+        raise InputError(f"{checkpoint}: was written before runs could be resumed; train it anew in another folder.")
+    step = saved["global_step"]
+    assert isinstance(step, int)
+    return step
+
+
+def _versions() -> dict[str, str]:
+    packages = {name: version(name) for name in ("torch", "torchvision", "lightning", "numpy")}
+    return {"python": platform.python_version(), **packages}
 
 
 def make_trainer(config: TrainConfig, **facts: Any) -> Trainer:
     """The Trainer of a configuration; a precision of `auto` is decided by the device."""
     # A tile is cut in milliseconds and a network step takes longer: more workers would not help a CPU.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")  # Lightning 2.6 with torch 2.15
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its tips; the device is said below
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")  # it logs by the epoch then

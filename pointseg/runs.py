@@ -96,16 +96,6 @@ def _workers(config: TrainConfig) -> int:
     return 0 if on_cpu(config) else min(8, os.cpu_count() or 1)
 
 
-def save_config(cfg: DictConfig, folder: Path) -> None:
-    """Begin a run in `folder`. Raises InputError where there is one already, so that none is overwritten."""
-    file = folder / "config.yaml"
-    if file.exists() and "LOCAL_RANK" not in os.environ:  # other ranks follow the first into its folder
-        raise InputError(
-            f"{folder} already holds a run; give another folder with hydra.run.dir=<folder>, or remove it."
-        )
-    OmegaConf.save(cfg, file, resolve=True)
-
-
 def load(folder: Path, checkpoint: str, overrides: Node | None = None) -> tuple[TrainConfig, PointData, PointSeg]:
     """What `build` made for the run in `folder`, with the weights of its `best` or `last` checkpoint.
 
@@ -141,17 +131,26 @@ def load(folder: Path, checkpoint: str, overrides: Node | None = None) -> tuple[
     return config, data, system
 
 
-def best(history: list[dict[str, float]]) -> dict[str, float]:
+def best(history: list[dict[str, Any]]) -> dict[str, Any]:
     """The scores of the epoch whose checkpoint is kept: the first with the highest validation mIoU."""
-    return max(history, key=lambda scores: scores[MONITOR])
+    return max(history, key=lambda scores: float(scores[MONITOR]))
+
+
+def read_scores(folder: Path) -> dict[str, Any]:
+    """What scores.json holds; empty where there is none yet."""
+    file = folder / "scores.json"
+    content = json.loads(file.read_text()) if file.exists() else {}
+    assert isinstance(content, dict)
+    return content
 
 
 def write_scores(folder: Path, **parts: object) -> None:
     """Set the given parts of scores.json (NaN, an absent class's score, is written as null)."""
     file = folder / "scores.json"
-    scores = json.loads(file.read_text()) if file.exists() else {}
     partial_file = file.with_suffix(".partial")
-    partial_file.write_text(json.dumps(_without_nan({**scores, **parts}), indent=2, allow_nan=False) + "\n")
+    partial_file.write_text(
+        json.dumps(_without_nan({**read_scores(folder), **parts}), indent=2, allow_nan=False) + "\n"
+    )
     partial_file.replace(file)
 
 

@@ -71,19 +71,30 @@ class PointSeg(lightning.LightningModule):
         self.scene_loss = MeanMetric(nan_strategy="disable")
         self.scores: dict[str, float] = {}
         self.confusion = torch.zeros(len(self.classes), len(self.classes), dtype=torch.long)
-        self.history: list[dict[str, float]] = []
+        self.history: list[dict[str, Any]] = []
 
     def forward(self, images: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
         """Class probabilities at every pixel."""
         return probabilities(self.model, images)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
+        if index == 0:
+            self._reseed()
         logits = self.model(batch.images)
         loss: Tensor = self.loss(logits, batch)
         self.point_metrics.update(at_points(logits.detach(), batch), batch.labels)
         # An epoch's mean is over points, as the loss is; a batch without any counts as one.
         self.log("train/loss", loss, on_epoch=True, prog_bar=True, batch_size=max(len(batch.labels), 1))
         return loss
+
+    def on_fit_start(self) -> None:
+        self._seed = torch.initial_seed()
+
+    def _reseed(self) -> None:
+        # Each epoch's randomness (dropout) follows from its number: a resumed run needs none restored. Not at the
+        # epoch's start: whether a DataLoader draws its own seed after that depends on having been resumed.
+        seed = np.random.SeedSequence([self._seed, self.current_epoch, self.global_rank])
+        lightning.seed_everything(int(seed.generate_state(1)[0]), verbose=False)
 
     def on_train_epoch_start(self) -> None:
         # However rarely a run is validated, its end is: what was trained last is scored too.
@@ -93,7 +104,10 @@ class PointSeg(lightning.LightningModule):
     def on_train_epoch_end(self) -> None:
         values = metrics.scores(self.point_metrics.compute(), self.classes, self.land_cover)
         self.point_metrics.reset()
-        self.log_dict({f"train/{name}": values[name] for name in ("accuracy", "miou_all_classes", "miou_land_cover")})
+        named = {f"train/{name}": values[name] for name in ("accuracy", "miou_all_classes", "miou_land_cover")}
+        self.log_dict(named)
+        if self.history and self.history[-1]["epoch"] == self.current_epoch + 1:
+            self.history[-1] |= named
 
     def validation_step(self, labelled: LabelledScene, index: int) -> dict[str, Any]:
         return {"class_map": self._evaluate(labelled)}
@@ -138,7 +152,7 @@ class PointSeg(lightning.LightningModule):
         self.scores["loss"] = float(self.scene_loss.compute())
         self.scene_loss.reset()
         self.log("val/loss", self.scores["loss"])
-        self.history.append({"epoch": self.current_epoch + 1, **self.scores})
+        self.history.append({"epoch": self.current_epoch + 1, **self.scores, "confusion": self.confusion.tolist()})
 
     def on_test_epoch_end(self) -> None:
         self._conclude("test")
@@ -165,4 +179,8 @@ class PointSeg(lightning.LightningModule):
             "land_cover": self.land_cover,
             "palette": self.palette,
             "bands": self.bands,
+            "history": self.history,
         }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.history = checkpoint["history"]

@@ -131,12 +131,12 @@ class Outcome:
     output: str
 
 
-_SPAWN = multiprocessing.get_context("forkserver")
+SPAWN = multiprocessing.get_context("forkserver")
 # Each command is a process of its own; only the import of torch, 5 s, is shared between them.
-_SPAWN.set_forkserver_preload(["pointseg.fit", "pointseg.score"])
+SPAWN.set_forkserver_preload(["pointseg.fit", "pointseg.score", "pointseg.reports.experiment"])
 
 
-def _command(module: str, arguments: list[str], folder: str, environment: dict[str, str], log: str) -> None:
+def run_module(module: str, arguments: list[str], folder: str, environment: dict[str, str], log: str) -> None:
     stream = os.open(log, os.O_WRONLY | os.O_CREAT)
     os.dup2(stream, 1)
     os.dup2(stream, 2)
@@ -155,8 +155,8 @@ def command(tmp_path: Path) -> Callable[..., Outcome]:
     def run(module: str, *arguments: str, **environment: str) -> Outcome:
         log = tmp_path / "output.txt"
         log.unlink(missing_ok=True)
-        process = _SPAWN.Process(
-            target=_command, args=(module, list(arguments), str(tmp_path), {**os.environ, **environment}, str(log))
+        process = SPAWN.Process(
+            target=run_module, args=(module, list(arguments), str(tmp_path), {**os.environ, **environment}, str(log))
         )
         process.start()
         process.join(300)

@@ -38,7 +38,7 @@ def test_train_evaluate_and_sweep(command: Command, tmp_path: Path) -> None:
     assert evaluated.code == 0, evaluated.output
     assert "by its colour alone" in evaluated.output
     scores = json.loads((tmp_path / "run/scores.json").read_text())
-    assert {"val", "history", "test"} == set(scores)
+    assert {"val", "history", "finished", "test"} == set(scores)
     assert np.sum(scores["test"]["confusion"]) > 90 * 90
     pictures = sorted(str(file.relative_to(tmp_path)) for file in (tmp_path / "run/test").rglob("*.png"))
     assert pictures == [*[f"run/test/Tile 4/image_part_{i:03}.png" for i in range(1, 10)], "run/test/confusion.png"]

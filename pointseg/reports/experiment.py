@@ -1,0 +1,100 @@
+"""An experiment's folder, written from the runs of its sweep.
+
+README.md     question, command, environment, tables, figures
+results.csv   a row a run; the tables are made of it alone       learning_curves.csv   a row an epoch of each run
+figures/      learning curves, IoU per class, class shares, confusion matrices, example scenes
+"""
+
+import logging
+import re
+from itertools import takewhile
+from pathlib import Path
+
+import pandas as pd
+
+from pointseg.config import CONF
+from pointseg.errors import InputError
+from pointseg.reports import figures, sweeps, tables
+
+log = logging.getLogger(__name__)
+
+RULES = """\
+Scores are validation scores: the mean over seeds ± half of its 95 % interval (Student's t). Arms are compared seed by
+seed: the mean difference with its 95 % interval, p of the paired t-test, effect size d_z (mean / standard
+deviation of the differences), and which lies higher where the interval leaves out zero. The rules of the verdicts on
+the report's claims stand at the top of `pointseg/claims.py`."""
+
+
+def write(sweep: Path, folder: Path, examples: int) -> None:
+    """Write `folder` anew from the runs below `sweep`, with `examples` predicted scenes of each arm.
+
+    Raises InputError where `sweep` holds no finished run.
+    """
+    runs = sweeps.read(sweep)
+    if not any(run.finished for run in runs):
+        raise InputError(
+            f"sweep={sweep}: none of its {len(runs)} runs is finished; the sweep's command goes on with them."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    sweeps.table(runs, sweep).to_csv(folder / "results.csv", index=False)
+    sweeps.curves(runs, sweep).to_csv(folder / "learning_curves.csv", index=False)
+    results, factors = tables.load(folder / "results.csv")
+    arms = tables.arms(results[results.finished], factors)
+    pictures = _figures(runs, sweep, folder, arms, examples)
+    (folder / "README.md").write_text(readme(folder.name, results, factors, pictures))
+    log.info("Report: %s", folder / "README.md")
+
+
+def readme(name: str, results: pd.DataFrame, factors: list[str], pictures: list[str]) -> str:
+    question, commands = header(name)
+    finished = results[results.finished]
+    environment = "; ".join(sorted({f"{run.device}: {run.versions}" for run in finished.itertuples()}))
+    shown = "\n\n".join(f"![{picture}](figures/{_file(picture)}.png)" for picture in pictures)
+    parts = [
+        f"# {name}",
+        question,
+        f"```\n{commands}\n```" if commands else "",
+        f"Runs: {len(finished)} finished of {len(results)}. Environment: {environment}.",
+        RULES,
+        tables.render(results, factors),
+        f"## Figures\n\n{shown}",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def header(name: str) -> tuple[str, str]:
+    """The question and the commands in the header of conf/experiment/<name>.yaml; empty where there is none."""
+    file = CONF / "experiment" / f"{name}.yaml"
+    lines = file.read_text().splitlines()[1:] if file.exists() else []
+    comments = [line.removeprefix("#") for line in takewhile(lambda line: line.startswith("#"), lines)]
+    commands = [line.strip() for line in comments if line.startswith("   ")]
+    question = [line.strip() for line in takewhile(lambda line: not line.startswith("   "), comments)]
+    return "\n".join(question), "\n".join(commands)
+
+
+def _figures(
+    runs: list[sweeps.Run], sweep: Path, folder: Path, arms: list[tuple[str, pd.DataFrame]], examples: int
+) -> list[str]:
+    """Draw them into `folder`/figures; their names."""
+    curves = pd.read_csv(folder / "learning_curves.csv")
+    of = {str(run.folder.relative_to(sweep)): run for run in runs}
+    drawn = {
+        "learning curves": figures.learning_curves(arms, curves),
+        "IoU per class": figures.iou_per_class(arms),
+        "class shares": figures.class_shares(arms),
+    }
+    for name, members in arms:
+        drawn[f"confusion, {name}"] = figures.confusion([of[run] for run in members.run])
+    scenes = {
+        f"example, {name}, {scene}": figure
+        for name, members in (arms if examples else [])
+        for scene, figure in figures.examples(of[members.run.iloc[0]], examples).items()
+    }
+    for name, figure in (drawn | scenes).items():
+        # A scene is pixels: as SVG it would be a PNG in wrapping, several times the size.
+        figures.save(figure, folder / "figures", _file(name), vector=name in drawn)
+    return list(drawn | scenes)
+
+
+def _file(name: str) -> str:
+    return re.sub(r"[^\w.=]+", "_", name)

@@ -1,0 +1,106 @@
+"""The figures of an experiment's folder."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pointseg import plots, runs
+from pointseg.data import PointData
+from pointseg.inference import predict_scene
+from pointseg.reports.statistics import confidence
+from pointseg.reports.sweeps import Run
+from pointseg.system import PointSeg
+from pointseg.types import Scene
+
+Arms = Sequence[tuple[str, pd.DataFrame]]
+"""An arm in words, and its runs by seed."""
+
+PANELS = {"miou_all_classes": "validation mIoU", "accuracy": "validation accuracy", "loss": "validation loss"}
+
+
+def save(figure: Figure, folder: Path, name: str, vector: bool = True) -> None:
+    """As PNG, and as an SVG that is the same every time it is drawn."""
+    folder.mkdir(parents=True, exist_ok=True)
+    figure.savefig(folder / f"{name}.png", dpi=130)
+    if vector:
+        with mpl.rc_context({"svg.hashsalt": "pointseg"}):
+            figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+
+
+def learning_curves(arms: Arms, curves: pd.DataFrame) -> Figure:
+    """Mean over seeds, with a band from the lowest to the highest."""
+    figure = Figure(figsize=(4.2 * len(PANELS), 3.6 + 0.2 * len(arms)), layout="constrained")
+    for axes, (column, title) in zip(figure.subplots(1, len(PANELS)), PANELS.items(), strict=True):
+        for name, members in arms:
+            epochs = curves[curves.run.isin(members.run)].groupby("epoch")[column]
+            (line,) = axes.plot(epochs.mean(), marker=".", label=name)
+            axes.fill_between(epochs.min().index, epochs.min(), epochs.max(), color=line.get_color(), alpha=0.2)
+        axes.set_title(title)
+        axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", fontsize=8)
+    return figure
+
+
+def iou_per_class(arms: Arms) -> Figure:
+    """At the best epoch: mean over seeds, with its 95 % interval."""
+    classes = [column for column in arms[0][1] if column.startswith("iou/")]
+    figure, axes = _bars(len(classes), len(arms))
+    for i, (name, members) in enumerate(arms):
+        intervals = [confidence(members[column].tolist()) for column in classes]
+        at = np.arange(len(classes)) + (i - (len(arms) - 1) / 2) * 0.8 / len(arms)
+        axes.bar(at, [x.mean for x in intervals], 0.8 / len(arms), yerr=[x.half for x in intervals], label=name)
+    return _named(figure, axes, classes, "IoU at the best epoch")
+
+
+def class_shares(arms: Arms) -> Figure:
+    """Shares of the training points, of each sampler's first run at each budget."""
+    members = pd.concat([runs for _, runs in arms]).drop_duplicates(["sampler", "budget"])
+    points = members.filter(regex="^points/")
+    figure, axes = _bars(points.shape[1], len(members))
+    for i, (_, run) in enumerate(members.iterrows()):
+        counts = run[points.columns].astype(float)
+        at = np.arange(len(counts)) + (i - (len(members) - 1) / 2) * 0.8 / len(members)
+        axes.bar(at, counts / counts.sum(), 0.8 / len(members), label=f"{run.sampler}, budget {run.budget}")
+    return _named(figure, axes, list(points.columns), "share of the training points")
+
+
+def _bars(classes: int, arms: int) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(2 + classes * max(1.0, 0.25 * arms), 3.6 + 0.2 * arms), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _named(figure: Figure, axes: Axes, columns: list[str], title: str) -> Figure:
+    axes.set_xticks(range(len(columns)), [column.partition("/")[2] for column in columns])
+    axes.set_ylabel(title)
+    figure.legend(loc="outside lower center", fontsize=8)
+    return figure
+
+
+def confusion(members: list[Run]) -> Figure:
+    """Of the best epochs, pooled over seeds."""
+    best = [run.scores["val"]["best"] for run in members]
+    classes = [key.partition("/")[2] for key in best[0] if key.startswith("iou/")]
+    return plots.confusion(np.sum([scores["confusion"] for scores in best], axis=0), classes)
+
+
+def examples(run: Run, number: int) -> dict[str, Figure]:
+    """Validation scenes, evenly spread over the split, with the points and the best checkpoint's prediction."""
+    _, data, system = runs.load(run.folder, "best")
+    scenes = data.dataset.splits["val"]
+    chosen = np.unique(np.linspace(0, len(scenes) - 1, number + 2)[1:-1].round().astype(int))
+    return {scenes[i].id: _panel(data, system.eval(), scenes[i]) for i in chosen}
+
+
+def _panel(data: PointData, system: PointSeg, scene: Scene) -> Figure:
+    with torch.no_grad():
+        strips = predict_scene(system, scene, system.tile_size, system.overlap, system.batch_size, system.device)
+        class_map = np.concatenate([strip.argmax(0).byte().cpu().numpy() for _, strip in strips])
+    dataset = data.dataset
+    return plots.panel(scene, data.points[scene.id], class_map, dataset.palette, dataset.classes)

@@ -1,0 +1,141 @@
+"""The runs of a sweep as a table: one row a run.
+
+What is compared is not declared anywhere: whatever differs between the configurations of the runs, the
+seed and the machine apart, is a factor; runs that agree in every factor are one arm, repeated by seed.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from omegaconf import OmegaConf
+
+from pointseg import runs
+from pointseg.checkpoints import flat
+from pointseg.config import CONF, GROUPS
+from pointseg.errors import InputError
+from pointseg.losses.weighted_partial_ce import class_weights
+
+FACTS = ("model", "sampler", "loss", "budget")  # told of every run, whether they are factors or not
+CAP = 100.0  # of the class weights where the loss itself has none
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder, its configuration with dotted keys, the options that it names, and its scores.json."""
+
+    folder: Path
+    config: dict[str, Any]
+    choices: dict[str, str]
+    scores: dict[str, Any]
+
+    @property
+    def finished(self) -> bool:
+        return "finished" in self.scores
+
+    def value(self, name: str) -> str:
+        value = self.choices.get(name, self.config.get(name))
+        return "none" if value is None else str(value)  # not "None", which a reader of CSV takes for a gap
+
+
+def read(sweep: Path) -> list[Run]:
+    """Every run below `sweep`, finished or not, by the name of its folder. Raises InputError where there is none."""
+    files = sorted(file for file in sweep.rglob("config.yaml") if file.parent.name != ".hydra")
+    if not files:
+        raise InputError(f"sweep={sweep}: there is no run in this folder; sweeps lie in outputs/.")
+    return [_run(file) for file in files]
+
+
+def _run(file: Path) -> Run:
+    config = flat(OmegaConf.to_container(OmegaConf.load(file)))
+    targets = {group: str(config[key]) for group in GROUPS if (key := f"{group}._target_") in config}
+    choices = {group: _option(group, target) for group, target in targets.items()}
+    return Run(file.parent, config, choices, runs.read_scores(file.parent))
+
+
+@cache
+def _option(group: str, target: str) -> str:
+    """The option of `group` that builds `target`; where none does, or several do, the target itself."""
+    files = (CONF / group).glob("*.yaml")
+    names = [file.stem for file in files if OmegaConf.select(OmegaConf.load(file), "_target_") == target]
+    return names[0] if len(names) == 1 else target
+
+
+def factors(of: list[Run]) -> list[str]:
+    """What differs between the runs: groups by their option, and keys that the option does not decide."""
+    groups = [group for group in GROUPS if len({run.value(group) for run in of}) > 1]
+    keys = sorted({key for run in of for key in run.config} - {"seed", *groups})
+    return groups + [key for key in keys if not _decided(key, of, key.split(".")[0] if "." in key else "")]
+
+
+def _decided(key: str, of: list[Run], group: str) -> bool:
+    """Whether runs with the same option of `group` agree on `key`."""
+    values: dict[str, set[str]] = {}
+    for run in of:
+        values.setdefault(run.choices.get(group, ""), set()).add(run.value(key))
+    return all(len(found) == 1 for found in values.values())
+
+
+def table(of: list[Run], sweep: Path) -> pd.DataFrame:
+    """One row a run: run, its factors, seed, and what was measured. Raises InputError where a run is there twice."""
+    names = factors(of)
+    rows = pd.DataFrame([_row(run, names, sweep) for run in of])
+    again = rows.duplicated([*names, "seed"], keep=False)
+    if again.any():
+        raise InputError(f"sweep={sweep}: the same configuration and seed twice ({', '.join(rows.run[again])}).")
+    return rows
+
+
+def _row(run: Run, names: list[str], sweep: Path) -> dict[str, Any]:
+    history = run.scores.get("history", [])
+    content = json.dumps({key: run.config[key] for key in sorted(run.config) if key != "seed"})
+    row: dict[str, Any] = {"run": str(run.folder.relative_to(sweep))} | {name: run.value(name) for name in names}
+    row |= {"seed": run.config.get("seed"), "finished": run.finished, "epochs": len(history)}
+    row |= {name: run.value(name) for name in FACTS if name not in names}
+    row |= {"configuration": hashlib.sha256(content.encode()).hexdigest()[:12]}
+    return row | (_measures(run, history) if run.finished else {})
+
+
+def _measures(run: Run, history: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the tables and the claims are made of; shares in [0, 1], epochs counted from 1."""
+    best, final, ended = run.scores["val"]["best"], run.scores["val"]["final"], run.scores["finished"]
+    miou = np.array([epoch["miou_all_classes"] for epoch in history], float)
+    loss = np.array([epoch["loss"] for epoch in history], float)
+    counts = ended["points"]
+    weights = class_weights(torch.tensor(list(counts.values())), float(run.config.get("loss.cap", CAP)))
+    return {
+        "best_miou": best["miou_all_classes"],
+        "best_miou_land_cover": best["miou_land_cover"],
+        "best_epoch": best["epoch"],
+        "final_miou": final["miou_all_classes"],
+        "final_miou_land_cover": final["miou_land_cover"],
+        "final_accuracy": final["accuracy"],
+        "final_train_miou": final["train/miou_all_classes"],
+        "arrival": history[int(np.argmax(miou >= 0.95 * miou.max()))]["epoch"],  # the first close to its best
+        "fluctuation": float(np.abs(np.diff(miou)).mean()) if len(miou) > 1 else np.nan,
+        "early_loss_sd": float(loss[:4].std(ddof=1)) if len(loss) > 3 else np.nan,
+        "loss_drop_halfway": float((loss[0] - loss[len(loss) // 2]) / (loss[0] - loss.min() or 1)),
+        **{name: best[name] for name in best if name.startswith("iou/")},
+        **{f"points/{name}": count for name, count in counts.items()},
+        **{f"weight/{name}": float(weight) for name, weight in zip(counts, weights, strict=True)},
+        "seconds": ended["seconds"],
+        "device": ended["device"],
+        "versions": ", ".join(f"{name} {number}" for name, number in ended["versions"].items()),
+    }
+
+
+def curves(of: list[Run], sweep: Path) -> pd.DataFrame:
+    """One row an epoch of each run."""
+    names = ("epoch", "miou_all_classes", "miou_land_cover", "accuracy", "loss")
+    rows = [
+        {"run": str(run.folder.relative_to(sweep))} | {name: epoch[name] for name in names}
+        for run in of
+        for epoch in run.scores.get("history", [])
+    ]
+    return pd.DataFrame(rows)

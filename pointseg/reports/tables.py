@@ -1,0 +1,104 @@
+"""The tables of an experiment's README, from its results.csv alone."""
+
+from collections.abc import Iterable
+from itertools import combinations
+from pathlib import Path
+
+import pandas as pd
+
+from pointseg.config import GROUPS
+from pointseg.reports import claims
+from pointseg.reports.statistics import confidence, paired
+from pointseg.reports.sweeps import FACTS
+
+MEASURES = {
+    "best mIoU, all classes": "best_miou",
+    "best mIoU, land cover": "best_miou_land_cover",
+    "final mIoU, all classes": "final_miou",
+    "final accuracy": "final_accuracy",
+    "epoch of the best": "best_epoch",
+    "minutes": "minutes",
+}
+
+
+def load(file: Path) -> tuple[pd.DataFrame, list[str]]:
+    """results.csv and its factors, the columns between run and seed: text, even where they look like numbers."""
+    header = list(pd.read_csv(file, nrows=0).columns)
+    names = header[1 : header.index("seed")]
+    text = {name: str for name in ("run", *names, *FACTS) if name in header}
+    return pd.read_csv(file, dtype=text), names
+
+
+def render(results: pd.DataFrame, factors: list[str]) -> str:
+    """All tables, as Markdown."""
+    finished = results[results.finished].assign(minutes=lambda runs: runs.seconds / 60) if len(results) else results
+    sections = {
+        "Scores": _arms(finished, factors),
+        "Arms compared": _comparisons(finished, factors),
+        "The report's claims": _claims(finished, factors),
+        "Not finished": _table(
+            ["run", "epochs"], ([run, str(n)] for run, n in zip(*_unfinished(results), strict=True))
+        ),
+    }
+    return "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items() if text)
+
+
+def _unfinished(results: pd.DataFrame) -> tuple[list[str], list[int]]:
+    rows = results[~results.finished]
+    return list(rows.run), list(rows.epochs)
+
+
+def label(values: Iterable[tuple[str, str]]) -> str:
+    """An arm in words: options by their name, keys with theirs."""
+    return ", ".join(value if name in GROUPS else f"{name} {value}" for name, value in values) or "all runs"
+
+
+def arms(results: pd.DataFrame, factors: list[str]) -> list[tuple[str, pd.DataFrame]]:
+    """Each arm in words with its runs by seed, the highest mean of the best mIoU first."""
+    groups = results.groupby(factors) if factors else [((), results)]
+    found = [(label(zip(factors, key, strict=True)), runs.set_index("seed").sort_index()) for key, runs in groups]
+    return sorted(found, key=lambda arm: -float(arm[1].best_miou.mean()))
+
+
+def _arms(results: pd.DataFrame, factors: list[str]) -> str:
+    rows = [
+        [name, str(len(runs)), *(claims.show(confidence(runs[column].tolist())) for column in MEASURES.values())]
+        for name, runs in arms(results, factors)
+    ]
+    return _table(["arm", "seeds", *MEASURES], rows)
+
+
+def _comparisons(results: pd.DataFrame, factors: list[str]) -> str:
+    """Arms that differ in one factor only."""
+    rows = []
+    for (name, a), (other, b) in combinations(arms(results, factors), 2):
+        shared = a.index.intersection(b.index)
+        differing = (a[factors].iloc[0] != b[factors].iloc[0]).sum() if factors else 0
+        if differing == 1 and len(shared):
+            for what in ("best_miou", "final_miou"):
+                n, difference, p, effect = paired(a.loc[shared, what].tolist(), b.loc[shared, what].tolist())
+                higher = {claims.HOLDS: name, claims.FAILS: other}.get(claims.sign(difference), claims.UNDECIDED)
+                numbers = [str(n), claims.show(difference), f"{p:.3f}", f"{effect:.1f}", higher]
+                rows.append([f"{name} − {other}", what, *numbers])
+    return _table(["arms", "measure", "seeds", "difference", "p", "effect size", "higher"], rows)
+
+
+def _claims(results: pd.DataFrame, factors: list[str]) -> str:
+    """A row a claim, a column for each setting of the factors that the claims do not speak of."""
+    others = [name for name in factors if name not in ("sampler", "loss", "budget")]
+    settings = list(results.groupby(others)) if others else [((), results)]
+    names = [label(zip(others, key, strict=True)) for key, _ in settings]
+    rows = []
+    for claim in claims.CLAIMS:
+        judged = [claims.judge(claim, runs) for _, runs in settings]
+        if any(judged):
+            rows.append([claim.text, claim.reported, *(cell for verdict in judged for cell in verdict or ("–", "–"))])
+    columns = [cell for name in names for cell in ((name, "verdict") if others else ("ours", "verdict"))]
+    verdicts = [cell for row in rows for cell in row[3::2]]
+    count = ", ".join(f"{verdicts.count(x)} {x}" for x in (claims.HOLDS, claims.FAILS, claims.UNDECIDED))
+    return f"Verdicts: {count}.\n\n{_table(['claim', 'report', *columns], rows)}" if rows else ""
+
+
+def _table(header: list[str], rows: Iterable[list[str]]) -> str:
+    body = [f"| {' | '.join('–' if cell == 'nan' else cell for cell in row)} |" for row in rows]
+    return "\n".join([f"| {' | '.join(header)} |", f"|{'---|' * len(header)}", *body]) if body else ""

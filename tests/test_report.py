@@ -1,0 +1,186 @@
+"""Statistics against closed forms and scipy, the verdict rules, and the folder that a sweep's report is."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from omegaconf import OmegaConf
+from scipy import stats
+
+from pointseg.errors import InputError
+from pointseg.reports import claims, experiment, sweeps, tables
+from pointseg.reports.statistics import Interval, confidence, paired, prediction
+from tests.conftest import ROOT, Outcome
+
+A, B = [0.41, 0.38, 0.44, 0.40], [0.36, 0.37, 0.39, 0.38]
+
+
+def test_the_interval_is_students() -> None:
+    low, high = stats.t.interval(0.95, 3, np.mean(A), stats.sem(A))
+    assert confidence(A)[:] == pytest.approx((np.mean(A), (high - low) / 2))
+
+
+def test_an_interval_of_two_by_its_closed_form() -> None:
+    """t with one degree of freedom is Cauchy's: tan(0.475 π)."""
+    assert confidence([0.0, 2.0]).half == pytest.approx(np.tan(0.475 * np.pi))
+    assert prediction([0.0, 2.0]).half == pytest.approx(np.tan(0.475 * np.pi) * np.sqrt(3))
+    assert np.isnan(confidence([1.0]).half)
+
+
+def test_the_prediction_interval_holds_its_share_of_further_values() -> None:
+    samples = np.random.default_rng(0).normal(size=(4000, 4))
+    inside = [(x := prediction(row[:3].tolist())).low <= row[3] <= x.high for row in samples]
+    assert np.mean(inside) == pytest.approx(0.95, abs=0.015)
+
+
+def test_the_paired_comparison_is_scipys() -> None:
+    test = stats.ttest_rel(A, B)
+    result = paired(A, B)
+    assert result.p == pytest.approx(test.pvalue)
+    interval = test.confidence_interval(0.95)
+    assert (result.difference.low, result.difference.high) == pytest.approx((interval.low, interval.high))
+    assert result.effect == pytest.approx(test.statistic / np.sqrt(len(A)))
+    assert np.isnan(paired([1.0], [0.0]).p)
+
+
+@pytest.mark.parametrize(
+    ("interval", "verdict"),
+    [
+        (Interval(0.03, 0.02), "holds"),
+        (Interval(-0.03, 0.02), "does not hold"),
+        (Interval(0.01, 0.02), "undecided"),
+        (Interval(0.01, np.nan), "undecided"),
+    ],
+)
+def test_a_difference_is_decided_by_the_sign_of_its_interval(interval: Interval, verdict: str) -> None:
+    assert claims.sign(interval) == verdict
+
+
+def frame(**columns: list[float]) -> pd.DataFrame:
+    return pd.DataFrame(columns)
+
+
+NONE = frame()
+
+
+@pytest.mark.parametrize(
+    ("rule", "a", "b", "shown", "verdict"),
+    [
+        (claims.higher("x", relative=True), [1.1, 1.1, 1.1001], [1.0, 1.0, 1.0], "10.0 ± 0.0 %", "holds"),
+        (claims.higher("x"), [0.1, 0.1, 0.1001], [0.2, 0.2, 0.2], "-0.100 ± 0.000", "does not hold"),
+        (claims.higher("x"), [0.9], [0.2], "0.700", "undecided"),
+        (claims.similar("x", 0.02), [0.30, 0.301, 0.30], [0.30, 0.30, 0.301], "0.000 ± 0.002", "holds"),
+        (claims.similar("x", 0.02), [0.40, 0.401, 0.40], [0.30, 0.30, 0.301], "0.100 ± 0.002", "does not hold"),
+        (claims.similar("x", 0.02), [0.40, 0.20, 0.30], [0.30, 0.30, 0.30], "0.000 ± 0.248", "undecided"),
+        (claims.figure("x", 0.38), [0.37, 0.39, 0.38], [], "0.380 ± 0.025", "holds"),
+        (claims.figure("x", 0.10), [0.37, 0.39, 0.38], [], "0.380 ± 0.025", "does not hold"),
+        (claims.figure("x", 0.10), [0.37], [], "0.370", "undecided"),
+        (claims.always(lambda runs: runs.x > 1), [2, 3], [], "2 of 2 seeds", "holds"),
+        (claims.always(lambda runs: runs.x > 1), [0, 3], [], "1 of 2 seeds", "undecided"),
+        (claims.always(lambda runs: runs.x > 1), [0, 1], [], "0 of 2 seeds", "does not hold"),
+        (claims.always(lambda runs: runs.x > 1), [3], [], "1 of 1 seeds", "undecided"),
+    ],
+)
+def test_each_rule(rule: claims.Rule, a: list[float], b: list[float], shown: str, verdict: str) -> None:
+    assert rule(frame(x=a), frame(x=b)) == (shown, verdict)
+
+
+def test_class_claims_read_weights_and_points() -> None:
+    runs = frame(**{f"weight/{name}": [w, w] for name, w in (("Road", 0.1), ("Land", 1.0), ("Building", 9.0))})
+    assert claims.most("weight", "Building")(runs, NONE)[1] == "holds"
+    assert claims.most("weight", "Road", least=True)(runs, NONE)[1] == "holds"
+    assert claims.most("weight", "Land")(runs, NONE)[1] == "does not hold"
+    points = frame(**{"points/Road": [44, 45, 43], "points/Land": [56, 55, 57]})
+    assert claims.share("Road", 0.44)(points, NONE) == ("0.440 ± 0.025", "holds")
+
+
+def write_run(
+    folder: Path, sampler: str, seed: int, miou: list[float], finished: bool = True, **config: object
+) -> None:
+    """A run folder as training leaves it, without weights."""
+    classes = ("Water", "Road", "Building")
+    history = [
+        {"epoch": i + 1, "miou_all_classes": x, "miou_land_cover": x + 0.1, "accuracy": 2 * x, "loss": 2 - x}
+        | {f"iou/{name}": x for name in classes}
+        | {"confusion": np.eye(3, dtype=int).tolist(), "train/miou_all_classes": x + 0.2}
+        for i, x in enumerate(miou)
+    ]
+    best = max(history, key=lambda epoch: epoch["miou_all_classes"])
+    scores = {"val": {"best": best, "final": history[-1]}, "history": history}
+    if finished:
+        points = dict(zip(classes, (600, 300, 100), strict=True))
+        scores["finished"] = {"seconds": 60, "points": points, "device": "cpu", "versions": {"torch": "2"}}
+    folder.mkdir(parents=True)
+    (folder / "scores.json").write_text(json.dumps(scores))
+    nodes = {
+        "sampler": {"_target_": f"pointseg.samplers.{sampler}.{sampler.title()}"},
+        "loss": {"_target_": "pointseg.losses.weighted_partial_ce.WeightedPartialCrossEntropy", "cap": 100},
+    }
+    OmegaConf.save({**nodes, "seed": seed, "budget": 0.01, **config}, folder / "config.yaml")
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    for seed in range(3):
+        wobble = 0.001 * seed
+        write_run(tmp_path / f"sweep/random_{seed}", "random", seed, [0.1, 0.3 - wobble, 0.2], num_workers=seed)
+        write_run(tmp_path / f"sweep/stratified_{seed}", "stratified", seed, [0.1, 0.2 + wobble, 0.4 + wobble])
+    write_run(tmp_path / "sweep/stratified_3", "stratified", 3, [0.1], finished=False)
+    return tmp_path / "sweep"
+
+
+def test_what_differs_between_the_runs_is_what_is_compared(sweep: Path) -> None:
+    """The sampler's target is decided by its option; the seed and the machine are no factors."""
+    assert sweeps.factors(sweeps.read(sweep)) == ["sampler"]
+    write_run(sweep / "slow", "random", 0, [0.1], optimizer={"lr": 0.1})
+    assert sweeps.factors(sweeps.read(sweep)) == ["sampler", "optimizer.lr"]
+
+
+def test_the_report_of_a_sweep(sweep: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "experiments/sampling"
+    experiment.write(sweep, folder, examples=0)
+    text = (folder / "README.md").read_text()
+    assert "Does it matter how the points are drawn" in text
+    assert "python -m pointseg.train -m experiment=sampling\n" in text
+    assert "Runs: 6 finished of 7" in text
+    assert "| stratified_3 | 1 |" in text
+    assert "| stratified | 3 | 0.401 ± 0.002 | 0.501 ± 0.002 | 0.401 ± 0.002 | 0.802 ± 0.005 | 3.000 ± 0.000 |" in text
+    assert "| stratified − random | best_miou | 3 | 0.102 ± 0.005 | 0.000 | 51.0 | stratified |" in text
+    assert "| Stratified beats random at its best | +4.7 % | 34.1 ± 1.9 % | holds |" in text
+    assert "| Random: best mIoU | 0.380 | 0.299 ± 0.002 | does not hold |" in text
+    assert "| Stratified arrives earlier: epochs that random needs more | 2 | -1.000 ± 0.000 | does not hold |" in text
+    assert "Focal" not in text
+    drawn = {file.name for file in (folder / "figures").iterdir()}
+    assert {f"learning_curves.{kind}" for kind in ("png", "svg")} <= drawn
+    assert {"confusion_random.svg", "confusion_stratified.svg", "IoU_per_class.svg", "class_shares.svg"} <= drawn
+    assert_tables_follow_from_the_results(folder)
+
+
+def test_a_run_that_is_there_twice_is_refused(sweep: Path, tmp_path: Path) -> None:
+    write_run(sweep / "again", "random", 0, [0.1])
+    with pytest.raises(InputError, match=r"twice \(again, random_0\)"):
+        experiment.write(sweep, tmp_path / "out", examples=0)
+
+
+def assert_tables_follow_from_the_results(folder: Path) -> None:
+    results, factors = tables.load(folder / "results.csv")
+    assert tables.render(results, factors) in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "experiments").glob("*/results.csv")), ids=lambda file: file.parent.name
+)
+def test_the_tables_of_a_stored_experiment_follow_from_its_results(file: Path) -> None:
+    assert_tables_follow_from_the_results(file.parent)
+
+
+def test_the_command_says_what_is_missing(command: Callable[..., Outcome], tmp_path: Path) -> None:
+    for arguments, message in (((), "sweep: give a folder"), (("sweep=nowhere",), "there is no run in this folder")):
+        result = command("pointseg.report", *arguments)
+        assert result.code != 0
+        assert message in result.output
+        assert "Traceback" not in result.output
+    assert not (tmp_path / "experiments").exists()

@@ -1,0 +1,150 @@
+"""A run that is killed anywhere ends, resumed, as one that was not: bit for bit on a CPU."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
+
+import pytest
+import torch
+
+from pointseg.checkpoints import WholeFiles
+from tests.conftest import SPAWN, Outcome, run_module
+
+RUN = [  # a network with dropout
+    *("dataset=synthetic", "dataset.tiles=3", "dataset.size=96", "dataset.split={train: [1], val: [2], test: [3]}"),
+    *(
+        "model=deeplabv3plus_mobilenet_v2",
+        "model.weights=null",
+        "tile_size=32",
+        "overlap=8",
+        "budget=40",
+    ),  # has dropout
+    *("schedule=one_cycle", "trainer.max_epochs=3", "trainer.accelerator=cpu", "+trainer.enable_progress_bar=false"),
+    *("hydra.run.dir=run", "resume=true"),
+]
+Command = Callable[..., Outcome]
+
+
+def _dying(function: str, call: int, folder: str) -> None:
+    """Train in `folder` and be killed at the given call of `function`."""
+    where, _, name = function.rpartition(".")
+    owner = resolve_name(where)
+    original, calls = getattr(owner, name), 0
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*args, **kwargs)
+
+    setattr(owner, name, counted)
+    run_module("pointseg.train", RUN, folder, dict(os.environ), f"{folder}/output.txt")
+
+
+# Every file is renamed into its place: the calls of Path.replace are the moments between two files.
+MOMENTS = [
+    ("pathlib.Path.replace", 1),  # nothing there yet
+    ("pathlib.Path.replace", 8),  # the configuration and some of the points
+    ("pointseg.system.PointSeg.training_step", 2),  # all points, no checkpoint
+    ("pathlib.Path.replace", 3),  # the first last.ckpt, no best.ckpt
+    ("pathlib.Path.replace", 3),  # after an epoch that is not kept
+    ("pathlib.Path.replace", 4),  # the second last.ckpt, with the first best.ckpt or scores.json
+    ("pointseg.system.PointSeg.training_step", 2),  # within the last epoch
+    ("pointseg.system.PointSeg.validation_step", 4),  # within the last validation
+    ("pointseg.runs.write_scores", 3),  # trained, but not marked as finished
+]
+
+
+def test_a_run_killed_again_and_again_ends_as_one_that_was_not(command: Command, tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    assert command("pointseg.train", *RUN[:-1], "hydra.run.dir=whole").code == 0
+    for function, call in MOMENTS:
+        process = SPAWN.Process(target=_dying, args=(function, call, str(tmp_path)))
+        process.start()
+        process.join(100)
+        assert process.exitcode == -signal.SIGKILL, (tmp_path / "output.txt").read_text()
+    last = command("pointseg.train", *RUN)
+    assert last.code == 0, last.output
+    run = tmp_path / "run"
+    ours, theirs = (json.loads((folder / "scores.json").read_text()) for folder in (run, whole))
+    assert ours["history"] == theirs["history"]
+    assert ours["val"] == theirs["val"]
+    for name in ("last", "best"):
+        assert_same(*(torch.load(folder / f"{name}.ckpt", weights_only=True) for folder in (run, whole)))
+    assert not list(run.glob("*-v*.ckpt"))
+    assert not list(run.rglob("*.partial"))
+
+    before = {file: file.stat().st_mtime_ns for file in run.rglob("*.*") if file.suffix not in (".log", ".yaml")}
+    again = command("pointseg.train", *RUN)
+    assert again.code == 0
+    assert "this run is finished" in again.output
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+
+
+def assert_same(ours: Any, theirs: Any) -> None:
+    """Weights, optimiser, schedule, history and epoch of two checkpoints, bit for bit."""
+    assert ours["epoch"] == theirs["epoch"]
+    assert ours["history"] == theirs["history"]
+    assert ours["lr_schedulers"] == theirs["lr_schedulers"]
+    for key, value in theirs["state_dict"].items():
+        assert torch.equal(ours["state_dict"][key], value), key
+    for index, state in theirs["optimizer_states"][0]["state"].items():
+        for name, value in state.items():
+            assert torch.equal(ours["optimizer_states"][0]["state"][index][name], value), (index, name)
+
+
+def test_another_configuration_is_refused_and_the_machine_is_not_one(command: Command, tmp_path: Path) -> None:
+    run = [argument for argument in RUN if "max_epochs" not in argument] + ["trainer.max_epochs=1"]
+    assert command("pointseg.train", *run).code == 0
+    before = (tmp_path / "run/last.ckpt").read_bytes()
+    refused = command("pointseg.train", *run, "optimizer.lr=0.5", "seed=3")
+    assert refused.code != 0
+    assert "Traceback" not in refused.output
+    assert "optimizer.lr: 0.001 there, 0.5 here; seed: 0 there, 3 here" in refused.output
+    assert (tmp_path / "run/last.ckpt").read_bytes() == before
+    elsewhere = command("pointseg.train", *run, "num_workers=1", "trainer.accelerator=auto")
+    assert elsewhere.code == 0, elsewhere.output
+    assert "this run is finished" in elsewhere.output
+
+
+def test_a_start_that_came_to_nothing_is_begun_anew(command: Command, tmp_path: Path) -> None:
+    """Its points were drawn for another configuration."""
+    failed = command("pointseg.train", *RUN, "budget=20", "loss=weighted_partial_ce", "loss.cap=0", "batch_size=1")
+    assert failed.code != 0
+    assert (tmp_path / "run/points").exists()
+    anew = command("pointseg.train", *RUN, "trainer.max_epochs=1")
+    assert anew.code == 0, anew.output
+    assert all(len(file.read_text().splitlines()) == 41 for file in (tmp_path / "run/points").rglob("*.csv"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_says_how_to_go_on(number: signal.Signals, tmp_path: Path) -> None:
+    arguments = [*RUN, "trainer.max_epochs=1000"]
+    log = str(tmp_path / "output.txt")
+    process = SPAWN.Process(target=run_module, args=("pointseg.train", arguments, str(tmp_path), dict(os.environ), log))
+    process.start()
+    until = time.monotonic() + 100
+    while not (tmp_path / "run/scores.json").exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    os.kill(process.pid or 0, number)
+    process.join(60)
+    assert process.exitcode == 128 + number
+    output = (tmp_path / "output.txt").read_text()
+    assert "run resume=true goes on from its last whole epoch" in output
+    assert "Traceback" not in output
+    assert torch.load(tmp_path / "run/last.ckpt", weights_only=True)["history"]
+
+
+def test_a_checkpoint_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    file = tmp_path / "last.ckpt"
+    WholeFiles().save_checkpoint({"epoch": 1}, file)
+    with pytest.raises(AttributeError):  # a local function cannot be pickled: writing stops in the middle
+        WholeFiles().save_checkpoint({"epoch": 2, "bad": lambda: None}, file)
+    assert torch.load(file, weights_only=True) == {"epoch": 1}
