@@ -22,7 +22,7 @@ RULES = """\
 Scores are validation scores: the mean over seeds ± half of its 95 % interval (Student's t). Arms are compared seed by
 seed: the mean difference with its 95 % interval, p of the paired t-test, effect size d_z (mean / standard
 deviation of the differences), and which lies higher where the interval leaves out zero. The rules of the verdicts on
-the report's claims stand at the top of `pointseg/claims.py`."""
+the report's claims stand at the top of `pointseg/reports/claims.py`."""
 
 
 def write(sweep: Path, folder: Path, examples: int) -> None:
