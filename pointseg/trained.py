@@ -1,4 +1,4 @@
-"""A trained network with all that predicting needs, from a run's folder alone: its dataset may be gone."""
+"""A trained network with all that predicting needs, from a run's folder or an exported file alone."""
 
 import hashlib
 import logging
@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
+from pointseg import calibration
 from pointseg.config import construct
 from pointseg.errors import InputError
 from pointseg.inference import Predict, probabilities
@@ -29,6 +30,7 @@ class Trained:
     """predict: 8-bit images on `device` → class probabilities. key: changes with whatever changes the prediction.
 
     tile_size, overlap (pixels), batch_size: of the windows in training and validation.
+    network: 8-bit images → logits at its own stride, calibrated as `predict` is; None of an exported file.
     """
 
     predict: Predict
@@ -40,12 +42,14 @@ class Trained:
     batch_size: int
     device: torch.device
     key: str
+    network: nn.Module | None = None
 
 
-def load(folder: Path, checkpoint: str, accelerator: Accelerator, flips: bool) -> Trained:
+def load(folder: Path, checkpoint: str, accelerator: Accelerator, flips: bool, calibrated: bool = True) -> Trained:
     """The network of the run in `folder` with the weights of its `best` or `last` checkpoint.
 
     flips: average the prediction over the image and its three mirror images.
+    calibrated: as the run's calibration.json says, where it has one.
     Raises InputError where the folder is not that of a run, or there is no such checkpoint or device.
     """
     file = folder / f"{checkpoint}.ckpt"
@@ -59,6 +63,11 @@ def load(folder: Path, checkpoint: str, accelerator: Accelerator, flips: bool) -
     network: nn.Module = construct({**config["model"], "weights": None}, classes=len(saved["classes"]), bands=bands)
     state: dict[str, Tensor] = saved["state_dict"]
     network.load_state_dict({key[6:]: value for key, value in state.items() if key.startswith("model.")})
+    found = calibration.read(folder, checkpoint) if calibrated else None
+    if found is not None:
+        prior = ", class prior corrected" if any(found.shift) else ""
+        log.info("Calibrated as %s says: temperature %.3f%s", folder / calibration.FILE, found.temperature, prior)
+        network = calibration.Calibrated(network, found)
     device = find_device(accelerator)
     network = network.to(device).to(memory_format=torch.channels_last).eval()
     return Trained(
@@ -70,7 +79,8 @@ def load(folder: Path, checkpoint: str, accelerator: Accelerator, flips: bool) -
         config["overlap"],
         config["batch_size"],
         device,
-        hashlib.sha256(file.read_bytes() + bytes([flips])).hexdigest(),
+        hashlib.sha256(file.read_bytes() + repr((flips, found)).encode()).hexdigest(),
+        network,
     )
 
 
