@@ -57,9 +57,11 @@ def calibrate(cfg: DictConfig) -> None:
     folder = Path(cfg.run)
     _, data, system = runs.load(folder, cfg.checkpoint, cfg.overrides)
     model = trained.load(folder, cfg.checkpoint, cfg.accelerator, flips=False, calibrated=False)
-    sample = _sample(model, data, cfg.budget)
-    training = calibration.training_shares(data.counts, system.loss)
+    random = cfg.budget is not None and data.dataset.points is None
     chosen = OmegaConf.to_container(cfg.prior) if OmegaConf.is_config(cfg.prior) else cfg.prior
+    _check(chosen, cfg.input, random, model.classes)
+    sample = _sample(model, data, cfg.budget if random else None)
+    training = calibration.training_shares(data.counts, system.loss)
     prior = _prior(chosen, cfg.input, model, sample, training)
     shift = (0.0,) * len(model.classes) if prior is None else calibration.prior_shift(prior, training)
     weights = np.ones(len(sample.labels)) if prior is None or sample.random else _as_if(prior, sample)
@@ -92,21 +94,21 @@ def calibrate(cfg: DictConfig) -> None:
 
 
 def _sample(model: Trained, data: PointData, budget: int | float | None) -> Sample:
-    """Pixels of the validation scenes' masks at random; of a dataset without masks, or by choice, the run's points."""
+    """`budget` pixels of each validation scene's mask at random; None: the run's points."""
     scenes = data.dataset.splits["val"]
-    if budget is None or data.dataset.points is not None:
-        random, drawn = False, [data.points[scene.id] for scene in scenes]
+    if budget is None:
+        drawn = [data.points[scene.id] for scene in scenes]
     else:
-        random, drawn = True, [points.draw(scene, Random(), budget, data.seed) for scene in scenes]
+        drawn = [points.draw(scene, Random(), budget, data.seed) for scene in scenes]
     kept = [(scene, found) for scene, found in zip(scenes, drawn, strict=True) if len(found)]
     names = sorted({scene.group for scene, _ in kept})
-    what = "pixels drawn at random from the masks of" if random else "points of the run in"
+    what = "points of the run in" if budget is None else "pixels drawn at random from the masks of"
     views = [_views(model, scene, found.rows.astype(int), found.cols.astype(int)) for scene, found in kept]
     return Sample(
         Views.joined(views),
         np.concatenate([found.labels for _, found in kept]),
         np.concatenate([np.full(len(found), names.index(scene.group)) for scene, found in kept]),
-        random,
+        budget is not None,
         f"{sum(len(found) for _, found in kept):,} {what} {len(kept)} validation scenes",
     )
 
@@ -115,33 +117,34 @@ def _views(model: Trained, scene: Imagery, rows: Int[np.ndarray, "n"], cols: Int
     return views_at(model.predict, scene, rows, cols, model.tile_size, model.overlap, model.batch_size, model.device)
 
 
-def _prior(chosen: Any, images: Any, model: Trained, sample: Sample, training: Shares) -> Shares | None:
-    """The map's class shares as `chosen` says (see conf/calibrate.yaml); None: the training's are left."""
+def _check(chosen: Any, images: Any, random: bool, classes: tuple[str, ...]) -> None:
+    """Raises InputError where the map's class shares cannot be had as `chosen` says (see conf/calibrate.yaml)."""
     if isinstance(chosen, Mapping):
-        return _given(chosen, model.classes)
-    if chosen not in (None, "points", "estimate"):
+        numbers = [value for value in chosen.values() if isinstance(value, int | float) and value > 0]
+        if set(chosen) != set(classes) or len(numbers) < len(chosen) or abs(sum(numbers) - 1) > 0.01:
+            raise InputError(f"prior={dict(chosen)}: give each class ({', '.join(classes)}) a share above 0, 1 in all.")
+    elif chosen not in (None, "points", "estimate"):
         raise InputError(f"prior={chosen}: give null, points, estimate or a share of each class, as {{water: 0.1, …}}.")
-    if chosen is not None and not sample.random and (chosen == "points" or images is None):
+    elif chosen is not None and not random and (chosen == "points" or images is None):
         raise InputError(
             f"prior={chosen}: the run's own points have not the map's class shares. Give them, as in "
             "prior={water: 0.1, …}, or images to find them in, as in prior=estimate input=site.tif."
         )
+
+
+def _prior(chosen: Any, images: Any, model: Trained, sample: Sample, training: Shares) -> Shares | None:
+    """The map's class shares as `chosen` says; None: the training's are left."""
+    if chosen is None:
+        return None
     if chosen == "points":
-        return sample.shares(len(model.classes)).clip(calibration.LEAST)
-    if chosen == "estimate":
-        unlabelled = sample.views if images is None else _unlabelled(model, images)
-        # The posteriors of the training's prior, as the estimate wants them: calibrated on points with its shares.
-        none = (0.0,) * len(training)
-        temperature = fit_temperature(sample.views, sample.labels, _as_if(training, sample), none)
-        return calibration.estimate_prior(blend(unlabelled, Calibration(temperature, none)), training)
-    return None
-
-
-def _given(chosen: Mapping[Any, Any], classes: tuple[str, ...]) -> Shares:
-    numbers = [value for value in chosen.values() if isinstance(value, int | float) and value > 0]
-    if set(chosen) != set(classes) or len(numbers) < len(chosen) or abs(sum(numbers) - 1) > 0.01:
-        raise InputError(f"prior={dict(chosen)}: give each class ({', '.join(classes)}) a share above 0, 1 in all.")
-    return np.array([chosen[name] for name in classes], float) / sum(numbers)
+        return sample.shares(len(training)).clip(calibration.LEAST)
+    if chosen != "estimate":
+        return np.array([chosen[name] for name in model.classes], float)
+    unlabelled = sample.views if images is None else _unlabelled(model, images)
+    # The estimate wants calibrated posteriors of the training's prior: calibrated on points with its shares.
+    none = (0.0,) * len(training)
+    temperature = fit_temperature(sample.views, sample.labels, _as_if(training, sample), none)
+    return calibration.estimate_prior(blend(unlabelled, Calibration(temperature, none)), training)
 
 
 def _as_if(shares: Shares, sample: Sample) -> Numbers:

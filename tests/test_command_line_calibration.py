@@ -1,0 +1,95 @@
+"""Calibrating a run and exporting it, as a user does."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import rasterio
+
+from tests.conftest import Outcome
+from tests.site import NAMES
+from tests.test_command_line_field import TRAIN, write_site
+from tests.test_training import SCENES, SMALL
+
+Command = Callable[..., Outcome]
+
+
+@pytest.fixture
+def run(command: Command, tmp_path: Path) -> Callable[..., str]:
+    """A command's output; it has to end well."""
+
+    def checked(module: str, *arguments: str) -> str:
+        result = command(module, *arguments)
+        assert result.code == 0, result.output
+        return result.output
+
+    return checked
+
+
+@pytest.fixture
+def refused(command: Command) -> Callable[..., str]:
+    def checked(module: str, *arguments: str) -> str:
+        result = command(module, *arguments)
+        assert result.code not in (0, None)
+        assert "Traceback" not in result.output, result.output
+        return result.output
+
+    return checked
+
+
+def test_scores_with_a_corrected_prior_stand_beside_those_without(
+    run: Callable[..., str], refused: Callable[..., str], tmp_path: Path
+) -> None:
+    run("pointseg.train", *SCENES, *SMALL, "sampler=stratified", "hydra.run.dir=run")
+    assert "is not calibrated; first run pointseg.calibrate" in refused(
+        "pointseg.evaluate", "run=run", "calibrated=true"
+    )
+    said = run("pointseg.calibrate", "run=run", "prior=estimate", "budget=200")
+    assert "pixels drawn at random from the masks of 9 validation scenes" in said
+    assert "class shares, training → map: Water" in said
+    found = json.loads((tmp_path / "run/calibration.json").read_text())
+    assert found["n"] == 1800
+    assert sum(found["prior"].values()) == pytest.approx(1)
+    assert found["after"]["nll"] != found["before"]["nll"]
+    assert (tmp_path / "run/reliability.png").stat().st_size > 10_000
+    run("pointseg.evaluate", "run=run", "calibrated=true", "split=val")
+    scores = json.loads((tmp_path / "run/scores.json").read_text())
+    assert scores["val_calibrated"]["confusion"] != scores["val"]["best"]
+    assert "prior=points: the run's own points" in refused(
+        "pointseg.calibrate", "run=run", "prior=points", "budget=null"
+    )
+    assert "prior={'Water': 0.5}: give each class (Water, Land," in refused(
+        "pointseg.calibrate", "run=run", "prior={Water: 0.5}", "budget=20"
+    )
+
+
+def test_a_calibrated_run_maps_otherwise(run: Callable[..., str], refused: Callable[..., str], tmp_path: Path) -> None:
+    write_site(tmp_path)
+    run("pointseg.train", *TRAIN, "trainer.max_epochs=2")
+    job = ("pointseg.predict", "run=run", "input=site/a.tif")
+    run(*job, "output=raw.tif")
+    shares = dict(zip(NAMES, (0.98, 0.01, 0.01), strict=True))
+    prior = "prior={" + ", ".join(f"{name}: {share}" for name, share in shares.items()) + "}"
+    said = run("pointseg.calibrate", "run=run", prior)
+    assert "points of the run in 1 validation scenes; after: 5 folds of positions" in said
+    assert "Calibrated as run/calibration.json says: temperature" in run(*job, "output=calibrated.tif")
+    run(*job, "output=asked.tif", "calibrated=false")
+    maps = {}
+    for name in ("raw", "calibrated", "asked"):
+        with rasterio.open(tmp_path / f"{name}.tif") as dataset:
+            maps[name] = dataset.read(1)
+    assert (maps["asked"] == maps["raw"]).all()
+    grass = sorted(NAMES).index("grass")
+    assert (maps["calibrated"] == grass).sum() > (maps["raw"] == grass).sum()
+    assert "raw.tif: exists, and something else made it" in refused(*job, "output=raw.tif")
+    estimated = run("pointseg.calibrate", "run=run", "prior=estimate", "input=site")
+    assert "training → map: grass 0.3" in estimated
+    for override, message in {
+        "run=nowhere": "run=nowhere: not the folder of a run",
+        "prior=estimate": "prior=estimate: the run's own points have not the map's class shares",
+        "prior=guess": "prior=guess: give null, points, estimate",
+        "checkpoint=first": "has no first.ckpt",
+        "pior=null": "pior",
+    }.items():
+        assert message in refused("pointseg.calibrate", "run=run", override), override
