@@ -83,6 +83,8 @@ def _extra(name: str) -> Any:
 
 def _translated(network: nn.Module, model: Trained) -> Any:
     """The network as an onnx.ModelProto, by way of torch.export, whose sizes stay symbols."""
+    for name in ("onnxscript", "onnx_ir"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # they tell of every constant that is folded
     dynamic = torch.export.Dim.DYNAMIC
     # Two images and unequal sides: what is 1 or equal in the example would be taken for fixed.
     example = torch.zeros(2, len(model.bands), 96, 128, dtype=torch.uint8)

@@ -133,7 +133,7 @@ class Outcome:
 
 _SPAWN = multiprocessing.get_context("forkserver")
 # Each command is a process of its own; only the import of torch, 5 s, is shared between them.
-_SPAWN.set_forkserver_preload(["pointseg.fit", "pointseg.score"])
+_SPAWN.set_forkserver_preload(["pointseg.fit", "pointseg.score", "pointseg.reliability"])
 
 
 def _command(module: str, arguments: list[str], folder: str, environment: dict[str, str], log: str) -> None:
