@@ -67,7 +67,7 @@ def calibrate(cfg: DictConfig) -> None:
     weights = np.ones(len(sample.labels)) if prior is None or sample.random else _as_if(prior, sample)
     before = blend(sample.views, Calibration(1.0, (0.0,) * len(model.classes)))
     after, folds = _held_out(sample, weights, shift)
-    result = {
+    result: dict[str, Any] = {
         "checkpoint": cfg.checkpoint,
         "weights": calibration.digest(folder / f"{cfg.checkpoint}.ckpt"),
         "temperature": fit_temperature(sample.views, sample.labels, weights, shift),
@@ -81,16 +81,25 @@ def calibrate(cfg: DictConfig) -> None:
         "before": _scores(before, sample.labels, weights),
         "after": _scores(after, sample.labels, weights),
     }
-    diagrams = {"before": before, "after (held out)": after}
-    figure = plots.reliability(
-        {title: calibration.reliability(values, sample.labels, weights) for title, values in diagrams.items()}
-    )
-    figure.savefig(folder / "reliability.png")
-    partial = (folder / calibration.FILE).with_suffix(".partial")
-    partial.write_text(json.dumps(result, indent=2) + "\n")
-    partial.replace(folder / calibration.FILE)
+    diagrams = {
+        title: calibration.reliability(said, sample.labels, weights)
+        for title, said in {"before": before, "after (held out)": after}.items()
+    }
+    plots.reliability(diagrams).savefig(folder / "reliability.png")
+    _write(folder / calibration.FILE, result)
     log.info("%s", _table(result))
+    if result["after"]["nll"] > result["before"]["nll"]:
+        log.warning(
+            "What was held out became no likelier: its scenes want another calibration than the others. Calibrate on "
+            "more unlike scenes or with another prior; predict calibrated=false gives the network's own probabilities."
+        )
     log.info("Calibration: %s\nDiagram: %s", folder / calibration.FILE, folder / "reliability.png")
+
+
+def _write(file: Path, result: Mapping[str, Any]) -> None:
+    partial = file.with_suffix(".partial")
+    partial.write_text(json.dumps(result, indent=2) + "\n")
+    partial.replace(file)
 
 
 def _sample(model: Trained, data: PointData, budget: int | float | None) -> Sample:
@@ -119,6 +128,8 @@ def _views(model: Trained, scene: Imagery, rows: Int[np.ndarray, "n"], cols: Int
 
 def _check(chosen: Any, images: Any, random: bool, classes: tuple[str, ...]) -> None:
     """Raises InputError where the map's class shares cannot be had as `chosen` says (see conf/calibrate.yaml)."""
+    if images is not None and chosen != "estimate":
+        raise InputError(f"input={images}: is for prior=estimate alone; leave it out or give that.")
     if isinstance(chosen, Mapping):
         numbers = [value for value in chosen.values() if isinstance(value, int | float) and value > 0]
         if set(chosen) != set(classes) or len(numbers) < len(chosen) or abs(sum(numbers) - 1) > 0.01:
