@@ -17,6 +17,7 @@ from pointseg.inference import Views, predict_scene, probabilities, views_at
 from pointseg.losses.partial_ce import PartialCrossEntropy
 from pointseg.losses.weighted_partial_ce import WeightedPartialCrossEntropy
 from pointseg.models.networks import unet
+from pointseg.reliability import Sample, _as_if, _held_out
 from tests.test_inference import own_position, scene
 
 NONE = (0.0, 0.0, 0.0)
@@ -142,3 +143,20 @@ def test_it_is_of_the_weights_it_was_fitted_on(tmp_path: Path, caplog: pytest.Lo
         (tmp_path / calibration.FILE).write_text(damaged)
         with pytest.raises(InputError, match=r"calibration\.json: cannot be read"):
             calibration.read(tmp_path, "best")
+
+
+def test_what_is_held_out_is_calibrated_by_the_other_scenes() -> None:
+    (first, labels), (second, others) = sample(temperature=1.0), sample(temperature=3.0, seed=1)
+    groups = np.repeat([0, 1], len(labels))
+    both = Sample(Views.joined([first, second]), np.concatenate([labels, others]), groups, True, "")
+    said, folds = _held_out(both, np.ones(len(groups)), NONE)
+    assert sorted(folds["temperatures"]) == pytest.approx([1, 3], rel=0.05)
+    assert np.abs(said[groups == 0] - blend(first, Calibration(3.0, NONE))).max() < 0.02
+    assert np.abs(said[groups == 1] - blend(second, Calibration(1.0, NONE))).max() < 0.02
+
+
+def test_points_of_chosen_shares_count_as_if_they_had_those_of_the_map() -> None:
+    views, labels = sample(600)
+    shares = np.array([0.7, 0.2, 0.1])
+    weights = _as_if(shares, Sample(views, labels, labels, False, ""))
+    assert np.allclose(np.bincount(labels, weights) / weights.sum(), shares)
