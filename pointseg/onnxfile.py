@@ -169,7 +169,7 @@ def _session(file: Path, accelerator: Accelerator) -> Any:
 
 def _predictor(session: Any) -> Predict:
     def predict(images: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
-        (said,) = session.run(None, {"images": images.contiguous().numpy()})
+        (said,) = session.run(None, {"images": images.numpy()})
         return torch.from_numpy(said)
 
     return predict

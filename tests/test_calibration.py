@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from pointseg.inference import Views, predict_scene, probabilities, views_at
 from pointseg.losses.partial_ce import PartialCrossEntropy
 from pointseg.losses.weighted_partial_ce import WeightedPartialCrossEntropy
 from pointseg.models.networks import unet
-from pointseg.reliability import Sample, _as_if, _held_out
+from pointseg.reliability import Sample, _as_if, _check, _held_out
 from tests.test_inference import own_position, scene
 
 NONE = (0.0, 0.0, 0.0)
@@ -160,3 +161,20 @@ def test_points_of_chosen_shares_count_as_if_they_had_those_of_the_map() -> None
     shares = np.array([0.7, 0.2, 0.1])
     weights = _as_if(shares, Sample(views, labels, labels, False, ""))
     assert np.allclose(np.bincount(labels, weights) / weights.sum(), shares)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "images", "random", "message"),
+    [
+        ("guess", None, True, "prior=guess: give null, points, estimate"),
+        ({"a": 0.5, "b": 0.4}, None, True, r"give each class \(a, b\) a share above 0, 1 in all"),
+        ({"a": 1.0}, None, True, "give each class"),
+        ({"a": 1.0, "b": 0.0}, None, True, "give each class"),
+        ("points", None, False, "prior=points: the run's own points have not the map's class shares"),
+        ("estimate", None, False, "prior=estimate input=site.tif"),
+        (None, "site.tif", True, "input=site.tif: is for prior=estimate alone"),
+    ],
+)
+def test_shares_that_cannot_be_had_are_refused(chosen: Any, images: Any, random: bool, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        _check(chosen, images, random, ("a", "b"))
