@@ -18,7 +18,7 @@ def main(cfg: DictConfig) -> None:
 
     if OmegaConf.is_missing(cfg, "run"):
         raise InputError("run: give the folder of a run, as in run=outputs/<run>.")
-    evaluate(Path(cfg.run), cfg.split, cfg.checkpoint, cfg.overrides, cfg.colour_baseline)
+    evaluate(Path(cfg.run), cfg.split, cfg.checkpoint, cfg.overrides, cfg.colour_baseline, cfg.calibrated)
 
 
 if __name__ == "__main__":

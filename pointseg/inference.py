@@ -1,12 +1,13 @@
 """Prediction of a whole scene: overlapping windows, blended with a smooth weight, block by block."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import compress, pairwise
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from pointseg.losses.functional import upsample
@@ -93,6 +94,73 @@ def predict_scene(
             if i in chosen and kept:
                 yield Window(row, col, next_row - row, next_col - col), values[:, : next_row - row]
         above = below
+
+
+@dataclass(frozen=True)
+class Views:
+    """What the windows of a scene, or of several, say at `count` positions in them.
+
+    Each of the m views is one window's at one of the positions (0..count-1); the weights of a position's
+    views in the blend sum to 1.
+    """
+
+    log_probabilities: Float[np.ndarray, "m k"]
+    weights: Float[np.ndarray, "m"]
+    positions: Int[np.ndarray, "m"]
+    count: int
+
+    @classmethod
+    def joined(cls, parts: Sequence["Views"]) -> "Views":
+        """The positions of all parts, in their order."""
+        starts = np.cumsum([0, *(part.count for part in parts)])
+        return cls(
+            np.concatenate([part.log_probabilities for part in parts]),
+            np.concatenate([part.weights for part in parts]),
+            np.concatenate([part.positions + start for part, start in zip(parts, starts, strict=False)]),
+            int(starts[-1]),
+        )
+
+
+def views_at(
+    predict: Predict,
+    scene: Imagery,
+    rows: Int[np.ndarray, "n"],
+    cols: Int[np.ndarray, "n"],
+    tile_size: int,
+    overlap: int,
+    batch_size: int,
+    device: torch.device | str,
+) -> Views:
+    """The views at n pixels of a scene, from the windows of `predict_scene` that hold one of them.
+
+    Their weighted sum is what `predict_scene` gives; apart, they can be calibrated before they are blended.
+    """
+    parts = list(_holding(scene.shape, rows, cols, tile_size, overlap))
+    values = _tiles(predict, scene, [window for window, _, _ in parts], batch_size, device)
+    said = []
+    for (window, chosen, _), tile in zip(parts, values, strict=True):
+        at = tile[:, rows[chosen] - window.row, cols[chosen] - window.col].T
+        said.append(at.double().clamp(min=torch.finfo(torch.float32).tiny).log().cpu().numpy())
+    weights, positions = (np.concatenate([part[i] for part in parts]) for i in (2, 1))
+    return Views(np.concatenate(said), weights, positions, len(rows))
+
+
+def _holding(
+    shape: Shape, rows: Int[np.ndarray, "n"], cols: Int[np.ndarray, "n"], tile_size: int, overlap: int
+) -> Iterator[tuple[Window, Int[np.ndarray, "m"], Float[np.ndarray, "m"]]]:
+    """The windows that hold positions, with the indices of these and their weights in the blend."""
+    (tops, weight_rows), (lefts, weight_cols) = (
+        (starts, _weights(starts, size, min(tile_size, size)).double().numpy())
+        for size, starts in ((size, cover(size, tile_size, overlap)) for size in shape)
+    )
+    height, width = weight_rows.shape[1], weight_cols.shape[1]
+    for i, top in enumerate(tops):
+        strip = np.flatnonzero((rows >= top) & (rows < top + height))
+        for j, left in enumerate(lefts):
+            chosen = strip[(cols[strip] >= left) & (cols[strip] < left + width)]
+            if len(chosen):
+                weights = weight_rows[i, rows[chosen] - top] * weight_cols[j, cols[chosen] - left]
+                yield Window(top, left, height, width), chosen, weights
 
 
 def _zeros(like: Tensor | None, rows: int, cols: int) -> Tensor:

@@ -1,10 +1,10 @@
 """Pictures of scenes and scores, as matplotlib figures (no window is ever opened)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -125,4 +125,24 @@ def counts(numbers: Sequence[int], palette: Palette, classes: Sequence[str]) -> 
     bars = axes.bar(classes, numbers, color=palette / 255, edgecolor="black", linewidth=0.5)
     axes.bar_label(bars, [f"{number:,}" for number in numbers], fontsize=8)
     axes.set_ylabel("points in the training scenes")
+    return figure
+
+
+Bins = Float[np.ndarray, "bins"]
+
+
+def reliability(diagrams: Mapping[str, tuple[Bins, Bins, Bins]]) -> Figure:
+    """Accuracy against confidence, a diagram for each title: the bins' shares of the points, confidence, accuracy."""
+    figure = Figure(figsize=(3.6 * len(diagrams), 3.8), layout="constrained", dpi=130)
+    for axes, (title, (share, confidence, accuracy)) in zip(
+        figure.subplots(1, len(diagrams), squeeze=False)[0], diagrams.items(), strict=True
+    ):
+        width, filled = 1 / len(share), share > 0
+        edges = np.arange(len(share)) * width
+        axes.bar(edges, share, width, align="edge", color="lightgrey", label="share of the points")
+        axes.bar(edges, accuracy, width, align="edge", fill=False, edgecolor="tab:blue", label="accuracy")
+        axes.plot(confidence[filled], accuracy[filled], "o", markersize=3, color="tab:blue")
+        axes.plot([0, 1], [0, 1], "--", linewidth=1, color="black")
+        axes.set(title=title, xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axes.legend(fontsize=8, loc="upper left")
     return figure

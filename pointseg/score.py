@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from pointseg import baseline, metrics, runs
+from pointseg import baseline, calibration, metrics, runs
 from pointseg.config import Node
 from pointseg.errors import InputError
 from pointseg.fit import make_trainer
@@ -14,11 +14,12 @@ log = logging.getLogger(__name__)
 
 
 def evaluate(
-    folder: Path, split: str, checkpoint: str, overrides: Node | None, colour_baseline: bool
+    folder: Path, split: str, checkpoint: str, overrides: Node | None, colour_baseline: bool, calibrated: bool = False
 ) -> dict[str, float]:
     """Write the scores of a run on `split` into its scores.json, and pictures into its folder `<split>`.
 
-    Those of the last checkpoint stand beside those of the best, as `<split>_last`.
+    Those of the last checkpoint stand beside those of the best, as `<split>_last`, and calibrated ones as
+    `<split>_calibrated`.
     """
     if split not in SPLITS:
         raise InputError(f"split={split}: choose {', '.join(SPLITS)}.")
@@ -26,6 +27,12 @@ def evaluate(
         raise InputError(f"checkpoint={checkpoint}: choose best or last.")
     config, data, system = runs.load(folder, checkpoint, overrides)
     name = split if checkpoint == "best" else f"{split}_{checkpoint}"
+    if calibrated:
+        found = calibration.read(folder, checkpoint)
+        if found is None:
+            raise InputError(f"run={folder}: its {checkpoint}.ckpt is not calibrated; first run pointseg.calibrate.")
+        system.model = calibration.Calibrated(system.model, found)
+        name += "_calibrated"
     pictures = EvaluationPictures(data.dataset, folder / name)
     trainer = make_trainer(config, logger=False, callbacks=[pictures], default_root_dir=folder)
     trainer.test(system, data.scenes(split), verbose=False)

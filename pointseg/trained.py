@@ -1,4 +1,4 @@
-"""A trained network with all that predicting needs, from a run's folder alone: its dataset may be gone."""
+"""A trained network with all that predicting needs, from a run's folder or an exported file alone."""
 
 import hashlib
 import logging
@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
+from pointseg import calibration
 from pointseg.errors import InputError
 from pointseg.inference import Predict, probabilities
 from pointseg.models.networks import build_network
@@ -29,6 +30,7 @@ class Trained:
     """predict: 8-bit images on `device` → class probabilities. key: changes with whatever changes the prediction.
 
     tile_size, overlap (pixels), batch_size: of the windows in training and validation.
+    network: 8-bit images → logits at its own stride, calibrated as `predict` is; None of an exported file.
     """
 
     predict: Predict
@@ -40,14 +42,24 @@ class Trained:
     batch_size: int
     device: torch.device
     key: str
+    network: nn.Module | None = None
 
 
-def load(folder: Path, checkpoint: str, accelerator: Accelerator, flips: bool) -> Trained:
-    """The network of the run in `folder` with the weights of its `best` or `last` checkpoint.
+def load(run: Path, checkpoint: str, accelerator: Accelerator, flips: bool, calibrated: bool = True) -> Trained:
+    """The network of a run's folder with the weights of its `best` or `last` checkpoint, or that of an .onnx file.
 
     flips: average the prediction over the image and its three mirror images.
+    calibrated: as the run's calibration.json says, where it has one; a file is as it was exported.
     Raises InputError where the folder is not that of a run, or there is no such checkpoint or device.
     """
+    if run.suffix == ".onnx":
+        from pointseg import onnxfile  # which needs this module
+
+        return onnxfile.load(run, accelerator, flips)
+    return _load(run, checkpoint, accelerator, flips, calibrated)
+
+
+def _load(folder: Path, checkpoint: str, accelerator: Accelerator, flips: bool, calibrated: bool) -> Trained:
     file = folder / f"{checkpoint}.ckpt"
     if not (folder / "config.yaml").is_file():
         raise InputError(f"run={folder}: not the folder of a run; it has no config.yaml. Runs lie in outputs/.")
@@ -55,10 +67,15 @@ def load(folder: Path, checkpoint: str, accelerator: Accelerator, flips: bool) -
         raise InputError(f"run={folder}: has no {file.name}; choose best or last, of a run that was validated.")
     config: Any = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"), resolve=True)
     saved: dict[str, Any] = read_checkpoint(file)
-    bands = _bands(saved["bands"])
+    bands = bands_of(saved["bands"])
     network = build_network({**config["model"], "weights": None}, len(saved["classes"]), bands)
     state: dict[str, Tensor] = saved["state_dict"]
     network.load_state_dict({key[6:]: value for key, value in state.items() if key.startswith("model.")})
+    found = calibration.read(folder, checkpoint) if calibrated else None
+    if found is not None:
+        prior = ", class prior corrected" if any(found.shift) else ""
+        log.info("Calibrated as %s says: temperature %.3f%s", folder / calibration.FILE, found.temperature, prior)
+        network = calibration.Calibrated(network, found)
     device = find_device(accelerator)
     network = network.to(device).eval()
     return Trained(
@@ -70,12 +87,13 @@ def load(folder: Path, checkpoint: str, accelerator: Accelerator, flips: bool) -
         config["overlap"],
         config["batch_size"],
         device,
-        hashlib.sha256(file.read_bytes() + bytes([flips])).hexdigest(),
+        hashlib.sha256(file.read_bytes() + repr((flips, found)).encode()).hexdigest(),
+        network,
     )
 
 
-def _bands(saved: dict[str, Any]) -> Bands:
-    # A checkpoint that loads without running code has lists where Bands has tuples.
+def bands_of(saved: dict[str, Any]) -> Bands:
+    # What loads without running code, a checkpoint or JSON, has lists where Bands has tuples.
     return Bands(saved.pop("dtype"), **{key: tuple(value) for key, value in saved.items()})
 
 
@@ -97,10 +115,10 @@ def _predictor(network: nn.Module, device: torch.device, flips: bool) -> Predict
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             return probabilities(network, images)
 
-    return _averaged_over_flips(predict) if flips else predict
+    return averaged_over_flips(predict) if flips else predict
 
 
-def _averaged_over_flips(predict: Predict) -> Predict:
+def averaged_over_flips(predict: Predict) -> Predict:
     axes: list[tuple[int, ...]] = [(), (2,), (3,), (2, 3)]
 
     def averaged(images: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:

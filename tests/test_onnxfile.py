@@ -1,0 +1,99 @@
+"""Exported networks, on a graph written by hand; the real translation runs in test_command_line_calibration."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+from torch import Tensor, nn
+
+from pointseg import onnxfile, trained
+from pointseg.errors import InputError
+from pointseg.trained import Trained
+from pointseg.types import RGB
+from tests.site import NAMES
+from tests.test_maps import PALETTE
+
+
+class Brightness(nn.Module):
+    """The bands' values are the logits."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.float() / 50
+
+
+def graph(scale: float) -> Any:
+    """softmax(images / scale)."""
+    sizes = ["b", 3, "h", "w"]
+    nodes = [
+        helper.make_node("Cast", ["images"], ["values"], to=TensorProto.FLOAT),
+        helper.make_node("Div", ["values", "scale"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    content = helper.make_graph(
+        nodes,
+        "test",
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, sizes)],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, sizes)],
+        [helper.make_tensor("scale", TensorProto.FLOAT, [], [scale])],
+    )
+    return helper.make_model(content, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+@pytest.fixture
+def scale(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What the exported graph divides by; the network divides by 50."""
+    found = [50.0]
+    device = torch.device("cpu")
+    model = Trained(lambda images: images, NAMES, PALETTE, RGB, 32, 8, 2, device, "key", Brightness())
+    monkeypatch.setattr(trained, "load", lambda *_, **__: model)
+    monkeypatch.setattr(onnxfile, "_translated", lambda *_: graph(found[0]))
+    return found
+
+
+def test_what_is_written_reads_back(scale: list[float], tmp_path: Path) -> None:
+    file = tmp_path / "folder/model.onnx"
+    onnxfile.export(tmp_path, file, "best", True)
+    assert [left.name for left in file.parent.iterdir()] == ["model.onnx"]
+    plain, flipped = (onnxfile.load(file, "cpu", flips) for flips in (False, True))
+    assert (plain.classes, plain.bands) == (NAMES, RGB)
+    assert (plain.palette == PALETTE).all()
+    assert (plain.tile_size, plain.overlap, plain.batch_size) == (32, 8, 2)
+    assert plain.key != flipped.key
+    images = torch.randint(0, 256, (4, 40, 50, 3), dtype=torch.uint8).permute(0, 3, 1, 2)  # as tiles come
+    for model in (plain, flipped):
+        assert torch.allclose(model.predict(images), (images.float() / 50).softmax(1), atol=1e-6)
+    said = {entry.key: json.loads(entry.value) for entry in onnx.load(file).metadata_props}
+    assert said["classes"] == list(NAMES)
+    assert said["pointseg"]
+    with pytest.raises(InputError, match=r"model\.onnx: exists"):
+        onnxfile.export(tmp_path, file, "best", True)
+
+
+def test_what_differs_from_torch_is_not_written(scale: list[float], tmp_path: Path) -> None:
+    scale[0] = 50.1
+    with pytest.raises(InputError, match=r"model\.onnx: not written; .* differ from torch's by"):
+        onnxfile.export(tmp_path, tmp_path / "model.onnx", "best", True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_used(scale: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match=r"model\.pt: give a file whose name ends in \.onnx"):
+        onnxfile.export(tmp_path, tmp_path / "model.pt", "best", True)
+    with pytest.raises(InputError, match=r"nowhere\.onnx: no such file"):
+        onnxfile.load(tmp_path / "nowhere.onnx", "cpu", False)
+    (tmp_path / "text.onnx").write_text("text")
+    with pytest.raises(InputError, match=r"text\.onnx: cannot be read as an ONNX file"):
+        onnxfile.load(tmp_path / "text.onnx", "cpu", False)
+    onnx.save(graph(1), tmp_path / "foreign.onnx")
+    with pytest.raises(InputError, match=r"foreign\.onnx: was not written by pointseg\.export"):
+        onnxfile.load(tmp_path / "foreign.onnx", "cpu", False)
+    with pytest.raises(InputError, match="accelerator=cuda: onnxruntime has no such device"):
+        onnxfile.load(tmp_path / "foreign.onnx", "cuda", False)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(InputError, match=r"onnxruntime is not installed.*pip install 'pointseg\[onnx\]'"):
+        onnxfile.load(tmp_path / "foreign.onnx", "cpu", False)
