@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 FILE = "calibration.json"
 BINS = 15  # of confidence, equally wide, as in Guo et al. 2017
 TEMPERATURES = (0.05, 20.0)  # between which it is sought
+SPREAD = 0.25  # of log T before any point is seen: 95 % between 0.6 and 1.6
 LEAST = 1e-6  # the smallest share of a class that an estimate gives
 
 Shares = Float[np.ndarray, "k"]
@@ -92,10 +93,17 @@ def blend(views: Views, calibration: Calibration) -> Float[np.ndarray, "n k"]:
 def fit_temperature(
     views: Views, labels: Int[np.ndarray, "n"], weights: Float[np.ndarray, "n"], shift: tuple[float, ...]
 ) -> float:
-    """The temperature of the least negative log likelihood at the positions, each counted by its weight."""
+    """The most probable temperature: of the least negative log likelihood at the positions, each counted by its weight.
+
+    Before any is seen, log T is normal around 0 with deviation SPREAD: a handful of points tells little, and a
+    temperature fitted to their chance would, together with a corrected prior, cost rare classes. Weighted
+    points count for as many as Kish's effective number, (Σw)² / Σw².
+    """
+    effective = weights.sum() ** 2 / np.square(weights).sum()
 
     def loss(logarithm: float) -> float:
-        return nll(blend(views, Calibration(float(np.exp(logarithm)), shift)), labels, weights)
+        likelihood = nll(blend(views, Calibration(float(np.exp(logarithm)), shift)), labels, weights)
+        return float(effective * likelihood + logarithm**2 / (2 * SPREAD**2))
 
     return float(np.exp(minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded").x))
 

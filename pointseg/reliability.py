@@ -190,7 +190,7 @@ def _held_out(
         raise InputError(f"{sample.words}: too few to calibrate on; label more points in the validation scenes.")
     folds = GroupKFold(min(FOLDS, groups)) if groups > 1 else KFold(min(FOLDS, n), shuffle=True, random_state=0)
     values, temperatures = np.zeros((n, len(shift))), []
-    for rest, held in folds.split(np.zeros(n), groups=sample.groups):
+    for rest, held in folds.split(np.zeros(n), groups=sample.groups if groups > 1 else None):
         fitted = np.zeros(n)
         fitted[rest] = weights[rest]
         temperatures.append(fit_temperature(sample.views, sample.labels, fitted, shift))
