@@ -25,7 +25,6 @@ log = logging.getLogger(__name__)
 PREVIEW = 1000  # pixels to which the longer side of a scene is reduced in a picture of it
 TAG = "POINTSEG"  # the metadata entry that says what made a map
 BLOCK = 512  # side in pixels of a GeoTIFF's internal tiles
-GDAL = {"GDAL_CACHEMAX": 64}  # MB: a cache that grows with the machine is no bound
 COG = {"compress": "DEFLATE", "blocksize": BLOCK, "bigtiff": "IF_SAFER"}
 
 
@@ -52,13 +51,12 @@ def write(
     try:
         for name, output in outputs.items():
             raw, final = folder / f"{name}.raw.tif", folder / f"{name}{output.suffix}"
-            with rasterio.Env(**GDAL):
-                _write_raw(raw, strips, layers[name], model, raster, key)
-                if output.suffix.lower() == ".png":
-                    rasterio.shutil.copy(raw, final, driver="PNG")
-                else:
-                    resampling = "MODE" if name == "classes" else "AVERAGE"
-                    rasterio.shutil.copy(raw, final, driver="COG", overview_resampling=resampling, **COG)
+            _write_raw(raw, strips, layers[name], model, raster, key)
+            if output.suffix.lower() == ".png":
+                rasterio.shutil.copy(raw, final, driver="PNG")
+            else:
+                resampling = "MODE" if name == "classes" else "AVERAGE"
+                rasterio.shutil.copy(raw, final, driver="COG", overview_resampling=resampling, **COG)
             raw.unlink()
             final.replace(output)
     except (RasterioError, OSError) as error:

@@ -23,6 +23,9 @@ from pointseg.types import RGB, Bands, Shape, Window
 
 log = logging.getLogger(__name__)
 
+# MB. GDAL's own, 5 % of the machine's memory, is no bound; this holds a row of windows 80,000 pixels wide.
+os.environ.setdefault("GDAL_CACHEMAX", "128")
+
 # What is not georeferenced is a plain picture, and as welcome.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
