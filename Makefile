@@ -10,7 +10,7 @@ demo: $(VENV)/installed
 	$(BIN)/python -m pointseg.evaluate run=outputs/demo colour_baseline=true
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
