@@ -2,6 +2,7 @@ import json
 import multiprocessing
 import os
 import runpy
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -137,6 +138,7 @@ SPAWN.set_forkserver_preload(["pointseg.fit", "pointseg.score", "pointseg.reliab
 
 
 def run_module(module: str, arguments: list[str], folder: str, environment: dict[str, str], log: str) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a background shell starts ignores Ctrl-C
     stream = os.open(log, os.O_WRONLY | os.O_CREAT)
     os.dup2(stream, 1)
     os.dup2(stream, 2)
