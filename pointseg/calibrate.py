@@ -7,7 +7,7 @@ python -m pointseg.calibrate run=outputs/<run> prior=estimate
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from pointseg.config import CONF
+from pointseg.config import CONF, refuse_unknown
 from pointseg.errors import InputError
 
 
@@ -15,6 +15,7 @@ from pointseg.errors import InputError
 def main(cfg: DictConfig) -> None:
     from pointseg.reliability import calibrate  # imports torch: see train.py
 
+    refuse_unknown(cfg, "calibrate")
     if OmegaConf.is_missing(cfg, "run"):
         raise InputError("run: give the folder of a run, as in run=outputs/<run>.")
     calibrate(cfg)

@@ -146,6 +146,14 @@ def construct(node: Node, **facts: Any) -> Any:
     return target(**arguments | {key: value for key, value in node.items() if key != "_target_"})
 
 
+def refuse_unknown(cfg: DictConfig, command: str) -> None:
+    """Raise InputError for a key that conf/<command>.yaml does not have; Hydra lets `+key` pass."""
+    known = OmegaConf.load(CONF / f"{command}.yaml").keys() - {"defaults", "hydra"}
+    for key in cfg:
+        if key not in known:
+            raise InputError(_unknown(str(key), [str(name) for name in known], f"conf/{command}.yaml"))
+
+
 def takes(node: Node, fact: str) -> bool:
     """Whether the node's `_target_` has a parameter of that name."""
     return fact in _parameters(get_object(node["_target_"]))

@@ -6,7 +6,7 @@ python -m pointseg.evaluate run=outputs/<run>
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from pointseg.config import CONF
+from pointseg.config import CONF, refuse_unknown
 from pointseg.errors import InputError
 
 
@@ -16,6 +16,7 @@ def main(cfg: DictConfig) -> None:
 
     from pointseg.score import evaluate  # imports torch: see train.py
 
+    refuse_unknown(cfg, "evaluate")
     if OmegaConf.is_missing(cfg, "run"):
         raise InputError("run: give the folder of a run, as in run=outputs/<run>.")
     evaluate(Path(cfg.run), cfg.split, cfg.checkpoint, cfg.overrides, cfg.colour_baseline, cfg.calibrated)

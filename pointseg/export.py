@@ -7,7 +7,7 @@ python -m pointseg.predict run=model.onnx input=site.tif output=map.tif
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from pointseg.config import CONF
+from pointseg.config import CONF, refuse_unknown
 from pointseg.errors import InputError
 
 
@@ -17,6 +17,7 @@ def main(cfg: DictConfig) -> None:
 
     from pointseg.onnxfile import export  # imports torch: see train.py
 
+    refuse_unknown(cfg, "export")
     for key, example in (("run", "outputs/<run>"), ("output", "model.onnx")):
         if OmegaConf.is_missing(cfg, key):
             raise InputError(f"{key}: missing; give it, as in {key}={example}.")

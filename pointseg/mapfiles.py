@@ -13,6 +13,7 @@ import rasterio.features
 import rasterio.shutil
 import shapely
 from rasterio.errors import RasterioError
+from rasterio.transform import Affine
 
 from pointseg import plots
 from pointseg.errors import InputError
@@ -21,6 +22,7 @@ from pointseg.trained import Trained
 from pointseg.types import IGNORE, Points
 
 log = logging.getLogger(__name__)
+logging.getLogger("pyogrio").setLevel(logging.WARNING)  # it counts records
 
 PREVIEW = 1000  # pixels to which the longer side of a scene is reduced in a picture of it
 TAG = "POINTSEG"  # the metadata entry that says what made a map
@@ -102,8 +104,10 @@ def write_preview(file: Path, confidence: Path, model: Trained, raster: Raster, 
     figure.savefig(file.with_name(f"{file.stem}_preview.jpg"))
 
 
-def write_polygons(file: Path, classes: Sequence[str], sieve: int, simplify: float) -> None:
-    """The areas of the class map `file` as polygons, in a GeoPackage beside it, where there is none newer.
+def write_polygons(file: Path, raster: Raster, classes: Sequence[str], sieve: int, simplify: float) -> None:
+    """The areas of the class map `file` of `raster` as polygons, in a GeoPackage beside it, where there is none.
+
+    On a plain picture y is −row, as map viewers place it.
 
     sieve: areas of fewer pixels are joined to their largest neighbour. simplify: pixels by which outlines
     may move; borders that two areas share stay shared (coverage simplification, Visvalingam-Whyatt).
@@ -111,10 +115,11 @@ def write_polygons(file: Path, classes: Sequence[str], sieve: int, simplify: flo
     """
     output = file.with_suffix(".gpkg")
     if output.exists():
-        log.info("%s: is there already; remove it to have it made anew.", output)
+        log.info("%s: is there already, whatever sieve and simplify were; remove it to have it made anew.", output)
         return
     with rasterio.open(file) as dataset:
-        labels, crs, transform = dataset.read(1), dataset.crs, dataset.transform
+        labels = dataset.read(1)
+    transform = Affine.scale(1, -1) if raster.crs is None else raster.transform
     if sieve > 1:
         labels = rasterio.features.sieve(labels, sieve, mask=labels != IGNORE)
     found = list(rasterio.features.shapes(labels, mask=labels != IGNORE, transform=transform))
@@ -123,7 +128,8 @@ def write_polygons(file: Path, classes: Sequence[str], sieve: int, simplify: flo
         # The tolerance is the square root of an area, so a triangle of side `simplify` pixels.
         shapes = shapely.coverage_simplify(shapes, simplify * abs(transform.determinant) ** 0.5)
     names = [classes[int(label)] for _, label in found]
-    frame = geopandas.GeoDataFrame({"class": names, "area": shapely.area(shapes)}, geometry=shapes, crs=crs)
+    frame = geopandas.GeoDataFrame({"class": names, "area": shapely.area(shapes)}, geometry=shapes, crs=raster.crs)
     partial = output.with_name(f".{output.name}.{os.getpid()}.gpkg")
     frame.to_file(partial, driver="GPKG", layer="areas")
     partial.replace(output)
+    log.info("Polygons: %s (%s)", output, f"{len(frame):,}")

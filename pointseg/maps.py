@@ -76,7 +76,7 @@ def predict(cfg: DictConfig) -> None:
             points = _points(Path(cfg.run) / "points", raster, model.classes)
             mapfiles.write_preview(file, output_files(file, settings)["confidence"], model, raster, points)
         if cfg.polygons and _rank() == 0:
-            mapfiles.write_polygons(file, model.classes, cfg.sieve, cfg.simplify)
+            mapfiles.write_polygons(file, raster, model.classes, cfg.sieve, cfg.simplify)
 
 
 def _output(output: Path, raster: Raster, alone: bool) -> Path:
@@ -110,7 +110,10 @@ def predict_map(model: Trained, raster: Raster, file: Path, settings: Settings) 
         log.info("%s: is there already, from the same run, image and settings.", file)
         return False
     if standing := [output for output in outputs.values() if output.exists() and mapfiles.tag(output) != key]:
-        raise InputError(f"{standing[0]}: exists, and something else made it; remove it or choose another output.")
+        raise InputError(
+            f"{standing[0]}: exists, and was not made by this run with these settings and its present calibration; "
+            "remove it or choose another output."
+        )
     folder = _folder(file, key)
     rows = strips(raster.shape[0], settings.tile_size, settings.overlap)
     mine = _share(len(rows))

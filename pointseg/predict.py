@@ -6,7 +6,7 @@ python -m pointseg.predict run=outputs/<run> input=site.tif output=map.tif
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from pointseg.config import CONF
+from pointseg.config import CONF, refuse_unknown
 from pointseg.errors import InputError
 
 
@@ -14,10 +14,14 @@ from pointseg.errors import InputError
 def main(cfg: DictConfig) -> None:
     from pointseg.maps import predict  # imports torch: see train.py
 
+    refuse_unknown(cfg, "predict")
     for key, example in (("run", "outputs/<run>"), ("input", "site.tif"), ("output", "map.tif")):
         if OmegaConf.is_missing(cfg, key):
             raise InputError(f"{key}: missing; give it, as in {key}={example}.")
-    predict(cfg)
+    try:
+        predict(cfg)
+    except KeyboardInterrupt:
+        raise InputError("Interrupted; the same command goes on from the strips it has.") from None
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from pointseg.types import Window
 log = logging.getLogger(__name__)
 
 FOLDS = 5
+VANISHING, FEWEST = 1e-3, 5  # a share, and an effective number of points, below which an estimate is not believed
 PER_IMAGE = 2000  # pixels of each image whose class shares are estimated
 
 Numbers = Float[np.ndarray, "n"]
@@ -65,6 +66,7 @@ def calibrate(cfg: DictConfig) -> None:
     prior = _prior(chosen, cfg.input, model, sample, training)
     shift = (0.0,) * len(model.classes) if prior is None else calibration.prior_shift(prior, training)
     weights = np.ones(len(sample.labels)) if prior is None or sample.random else _as_if(prior, sample)
+    _check_estimate(chosen, prior, weights, model)
     before = blend(sample.views, Calibration(1.0, (0.0,) * len(model.classes)))
     after, folds = _held_out(sample, weights, shift)
     result: dict[str, Any] = {
@@ -140,6 +142,21 @@ def _check(chosen: Any, images: Any, random: bool, classes: tuple[str, ...]) -> 
         raise InputError(
             f"prior={chosen}: the run's own points have not the map's class shares. Give them, as in "
             "prior={water: 0.1, …}, or images to find them in, as in prior=estimate input=site.tif."
+        )
+
+
+def _check_estimate(chosen: Any, prior: Shares | None, weights: Numbers, model: Trained) -> None:
+    """Raises InputError where an estimated prior says that classes vanish, or leaves too few points to judge it by."""
+    if chosen != "estimate" or prior is None:
+        return
+    effective = weights.sum() ** 2 / np.square(weights).sum()  # Kish
+    vanished = [name for name, share in zip(model.classes, prior, strict=True) if share < VANISHING]
+    if vanished or effective < FEWEST:
+        found = ", ".join(f"{name} {share:.4f}" for name, share in zip(model.classes, prior, strict=True))
+        raise InputError(
+            f"prior=estimate: found {found}, by which {effective:.1f} points count. Such shares come from a network "
+            "that is weak, or from imagery unlike its training's; nothing is changed. Give the shares, as in "
+            "prior={water: 0.1, …}, or leave them with prior=null."
         )
 
 

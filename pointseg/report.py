@@ -6,7 +6,7 @@ python -m pointseg.report sweep=outputs/sampling
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from pointseg.config import CONF
+from pointseg.config import CONF, refuse_unknown
 from pointseg.errors import InputError
 
 
@@ -16,6 +16,7 @@ def main(cfg: DictConfig) -> None:
 
     from pointseg.reports.experiment import write  # imports torch: see train.py
 
+    refuse_unknown(cfg, "report")
     if OmegaConf.is_missing(cfg, "sweep"):
         raise InputError("sweep: give a folder with runs in it, as in sweep=outputs/sampling.")
     sweep = Path(cfg.sweep)

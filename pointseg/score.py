@@ -26,6 +26,9 @@ def evaluate(
     if checkpoint not in ("best", "last"):
         raise InputError(f"checkpoint={checkpoint}: choose best or last.")
     config, data, system = runs.load(folder, checkpoint, overrides)
+    if split not in data.dataset.splits:
+        there = ", ".join(data.dataset.splits)
+        raise InputError(f"split={split}: this run holds no points out for it; choose of {there}, as in split=val.")
     name = split if checkpoint == "best" else f"{split}_{checkpoint}"
     if calibrated:
         found = calibration.read(folder, checkpoint)
@@ -34,6 +37,7 @@ def evaluate(
         system.model = calibration.Calibrated(system.model, found)
         name += "_calibrated"
     pictures = EvaluationPictures(data.dataset, folder / name)
+    (folder / name).mkdir(exist_ok=True)
     trainer = make_trainer(config, logger=False, callbacks=[pictures], default_root_dir=folder)
     trainer.test(system, data.scenes(split), verbose=False)
     result = {"checkpoint": checkpoint, **system.scores, "confusion": system.confusion.tolist()}

@@ -6,7 +6,7 @@ python -m pointseg.suggest run=outputs/<run> input=site.tif output=next.gpkg cou
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from pointseg.config import CONF
+from pointseg.config import CONF, refuse_unknown
 from pointseg.errors import InputError
 
 
@@ -14,6 +14,7 @@ from pointseg.errors import InputError
 def main(cfg: DictConfig) -> None:
     from pointseg.suggestions import suggest  # imports torch: see train.py
 
+    refuse_unknown(cfg, "suggest")
     for key, example in (("run", "outputs/<run>"), ("input", "site.tif"), ("output", "next.gpkg")):
         if OmegaConf.is_missing(cfg, key):
             raise InputError(f"{key}: missing; give it, as in {key}={example}.")

@@ -118,10 +118,10 @@ class PointSeg(lightning.LightningModule):
     def _evaluate(self, labelled: LabelledScene) -> UInt8[np.ndarray, "h w"] | None:
         """The scene's pixels enter the scores, its points the loss.
 
-        Returned is its class map, IGNORE where no truth is near; None for a scene too large to be shown.
+        Returned is its class map; None for a scene too large to be shown, or whose truth is points.
         """
         scene, points = labelled
-        shown = scene.shape[0] * scene.shape[1] <= SHOWN
+        shown = scene.shape[0] * scene.shape[1] <= SHOWN and not self.at_points
         class_map = np.full(scene.shape if shown else (0, 0), IGNORE, np.uint8)
         blocks = predict_scene(
             self, scene, self.tile_size, self.overlap, self.batch_size, self.device, wanted=scene.has_truth

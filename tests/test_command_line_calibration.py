@@ -74,7 +74,7 @@ def test_a_calibrated_run_and_its_export_map_alike_and_otherwise(
     )
     # The calibration is part of what tells maps apart: without it, the first one is there already.
     again = ("pointseg.predict", "run=run", image, "output=raw.tif")
-    assert "raw.tif: exists, and something else made it" in refused(*again)
+    assert "raw.tif: exists, and was not made by this run" in refused(*again)
     assert "is there already, from the same run" in run(*again, "calibrated=false")
     assert "Exported: model.onnx" in run("pointseg.export", "run=run", "output=model.onnx")
     run("pointseg.predict", "run=model.onnx", image, "output=exported.tif")

@@ -128,7 +128,7 @@ def test_what_cannot_be_predicted(refused: Callable[..., str], command: Command,
     job = ("pointseg.predict", "run=run", "input=site/a.tif", "output=map.tif")
     write_image(tmp_path / "rgb.tif")
     (tmp_path / "map.tif").write_text("mine")
-    assert "map.tif: exists, and something else made it" in refused(*job)
+    assert "map.tif: exists, and was not made by this run" in refused(*job)
     for override, message in {
         "run=nowhere": "run=nowhere: not the folder of a run",
         "checkpoint=first": "has no first.ckpt",
@@ -139,9 +139,11 @@ def test_what_cannot_be_predicted(refused: Callable[..., str], command: Command,
         "overlap=64": "overlap=64",
         "accelerator=cuda": "accelerator=cuda: there is no such device",
         "inptu=site": "inptu",
+        "+polygon=true": "did you mean 'polygons'?",
     }.items():
         assert message in refused(*job, override), override
     assert "input: missing" in refused("pointseg.predict", "run=run", "output=m.tif")
+    assert "this run holds no points out for it; choose of train, val" in refused("pointseg.evaluate", "run=run")
     suggestion = ("pointseg.suggest", "run=run", "input=site", "output=next.gpkg")
     assert "output=map.tif: points are written to .gpkg" in refused(*suggestion, "output=map.tif")
     assert "output=field.gpkg: exists, and may hold labels" in refused(*suggestion, "output=field.gpkg")

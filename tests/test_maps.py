@@ -146,7 +146,7 @@ def test_a_finished_map_is_left_and_a_foreign_file_never_overwritten(tmp_path: P
     before = (tmp_path / "map.tif").stat().st_mtime_ns
     predict_map(model(dying(0)), scene, tmp_path / "map.tif", SMALL)  # the same job: nothing is predicted
     assert (tmp_path / "map.tif").stat().st_mtime_ns == before
-    with pytest.raises(InputError, match=r"map\.tif: exists, and something else made it"):
+    with pytest.raises(InputError, match=r"map\.tif: exists, and was not made by this run"):
         predict_map(model(key="another run"), scene, tmp_path / "map.tif", SMALL)
     with pytest.raises(InputError, match=r"map\.tif: exists"):
         predict_map(model(), scene, tmp_path / "map.tif", Settings(32, 4, 2, True))
@@ -215,13 +215,13 @@ def test_only_windows_with_data_are_predicted(tmp_path: Path) -> None:
 def test_polygons_have_the_areas_of_their_classes(tmp_path: Path) -> None:
     scene, labels = raster(tmp_path)
     predict_map(model(), scene, tmp_path / "map.tif", SMALL)
-    mapfiles.write_polygons(tmp_path / "map.tif", NAMES, sieve=0, simplify=0.0)
+    mapfiles.write_polygons(tmp_path / "map.tif", scene, NAMES, sieve=0, simplify=0.0)
     frame = geopandas.read_file(tmp_path / "map.gpkg")
     assert frame.crs == CRS
     for label, name in enumerate(NAMES):
         assert frame[frame["class"] == name].area.sum() == pytest.approx(0.25 * (labels == label).sum())
     (tmp_path / "map.gpkg").unlink()
-    mapfiles.write_polygons(tmp_path / "map.tif", NAMES, sieve=300, simplify=3.0)
+    mapfiles.write_polygons(tmp_path / "map.tif", scene, NAMES, sieve=300, simplify=3.0)
     simple = geopandas.read_file(tmp_path / "map.gpkg")
     assert len(simple) < len(frame)
     assert simple.area.sum() == pytest.approx(frame.area.sum(), rel=0.01)

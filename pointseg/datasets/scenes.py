@@ -1,5 +1,7 @@
 """Imagery without masks, and the points that a person labelled on it."""
 
+import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,9 @@ from pointseg.rasters import Raster, find, open_rasters
 from pointseg.samplers.file import File
 from pointseg.types import IGNORE, Dataset, Points, Shape, Window
 
+log = logging.getLogger(__name__)
+
+FEW = 3  # points of a class, below which it is asked about
 HELD_OUT = {"train": "", "val": " (val)", "test": " (test)"}
 """What is added to a scene's id in each split: the points of one scene are divided between them."""
 
@@ -64,7 +69,7 @@ def scenes(
     images: files, folders or patterns. bands: numbers of the bands to use, from 1, the RGB bands first
         for pretrained weights; None: all but an alpha band.
     classes: names, or names and their colours on the map as {water: '#0000FF'}; None: those in the file.
-    val, test: the share of the points held out, in whole blocks of `block` pixels a side (neighbouring
+    val, test: about the share of the points held out, in whole blocks of `block` pixels a side (neighbouring
         points are alike: scores at points beside those of training flatter), by split_seed.
     points: a file or several, or the folder `points` of a run on the same images.
     Raises InputError for images or points that cannot be used.
@@ -84,7 +89,8 @@ def scenes(
         table, split = _reloaded(files[0], rasters)
     else:
         table = sampler.read(files, rasters)
-        split = _split(table, {"val": val, "test": test}, block, split_seed)
+        split = _split(table, [raster.id for raster in rasters], {"val": val, "test": test}, block, split_seed)
+        _warn(table, split)
     names = list(classes) if classes is not None else sorted(set(table["name"]))
     if unknown := sorted(set(table["name"]) - set(names)):
         counts = ", ".join(f"{name} ({int((table['name'] == name).sum())})" for name in unknown)
@@ -124,36 +130,59 @@ def _palette(classes: Mapping[str, str] | Sequence[str] | None, names: Sequence[
         try:
             colours = [int(classes[name].removeprefix("#"), 16) for name in names]
         except ValueError as error:
-            raise InputError(f"dataset.classes: {error}; write colours as '#RRGGBB'.") from None
+            raise InputError(f"dataset.classes={dict(classes)}: write colours as '#RRGGBB'.") from error
     return np.array([[c >> 16 & 255, c >> 8 & 255, c & 255] for c in colours], np.uint8)
 
 
-def _split(table: pd.DataFrame, shares: Mapping[str, float], block: int, seed: int) -> np.ndarray:
-    """train, val or test for each line: blocks at random, until each share has as many points as it should.
+def _split(table: pd.DataFrame, ids: Sequence[str], shares: Mapping[str, float], block: int, seed: int) -> np.ndarray:
+    """train, val or test for each line, by whole blocks: about the share of each.
 
-    A block whose points are the last of a class in training stays there.
+    A block's side follows from its place and the seed alone, so that points added later move none of the
+    others. A block whose points are the last of a class in training stays there.
     """
     # A point in two scenes is one piece of ground: the block of its first scene counts for both.
     first = table.drop_duplicates("point").set_index("point")
-    blocks = [f"{scene}/{row // block}/{col // block}" for scene, row, col in first[["scene", "row", "col"]].to_numpy()]
-    block_of = table["point"].map(dict(zip(first.index, blocks, strict=True)))
+    places = [
+        f"{ids[scene]}/{row // block}/{col // block}" for scene, row, col in first[["scene", "row", "col"]].to_numpy()
+    ]
+    block_of = table["point"].map(dict(zip(first.index, places, strict=True)))
+    drawn = {place: _uniform(f"{seed}/{place}") for place in set(places)}
     split = pd.Series("train", table.index)
-    order = np.random.default_rng(seed).permutation(sorted(block_of.unique()))
-    remaining = iter(order)
+    start = 0.0
     for name, share in shares.items():
-        wanted = max(round(share * len(table)), 1) if share else 0
-        for chosen in remaining if wanted else ():
-            members = block_of == chosen
+        inside = [place for place, value in drawn.items() if start <= value < start + share]
+        # Of few blocks perhaps none: then the nearest one to the share that may go.
+        nearest = sorted(set(drawn) - set(inside), key=drawn.__getitem__) if share else []
+        for place in [*sorted(inside), *nearest]:
+            if place not in inside and (split == name).any():
+                break
+            members = block_of == place
             if set(table["name"][members]) <= set(table["name"][~members & (split == "train").to_numpy()]):
                 split[members] = name
-            if (split == name).sum() >= wanted:
-                break
+        start += share
     if not (split == "val").any():
         raise InputError(
-            f"{len(table)} labelled pixels in {len(order)} blocks: none can be held out for validation without taking "
+            f"{len(table)} labelled pixels in {len(drawn)} blocks: none can be held out for validation without taking "
             "the last of a class from training; label more points, or lower dataset.block."
         )
     return np.asarray(split, str)
+
+
+def _uniform(text: str) -> float:
+    """A number in [0, 1) that looks random and follows from the text."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
+
+
+def _warn(table: pd.DataFrame, split: np.ndarray) -> None:
+    """Say what was held out, and name classes with so few points that they may be slips of the pen."""
+    counts = table["name"][split == "val"].value_counts()
+    log.info("Held out for validation: %d points (%s)", counts.sum(), ", ".join(f"{k} {n}" for k, n in counts.items()))
+    totals = table["name"].value_counts()
+    if few := [f"{name} ({n})" for name, n in totals.items() if n < FEW]:
+        listed = ", ".join(few)
+        log.warning(
+            "Classes of fewer than %d points: %s. Slips of the pen? dataset.classes names those meant.", FEW, listed
+        )
 
 
 def kept_points(folder: Path, raster: Raster) -> pd.DataFrame:

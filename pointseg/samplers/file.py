@@ -1,5 +1,6 @@
 """Points that a person labelled: GeoPackage, GeoJSON, Shapefile, CSV."""
 
+import csv
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from pointseg.types import Window
 
 log = logging.getLogger(__name__)
 
+SHOWN = 5  # points that are listed of those that cannot be used
 Rule = Literal["skip", "refuse"]
 
 
@@ -62,31 +64,38 @@ class File:
         )
         placed["point"] = placed.groupby(["file", "point"]).ngroup()
         inside = _inside(placed, scenes)
-        self._apply("outside", named - placed["point"][inside].nunique(), "in no scene", what)
+        outside = placed[~placed["point"].isin(placed["point"][inside])].drop_duplicates("point")
+        self._apply("outside", outside, f"in no scene ({_extents(scenes)})", what)
         placed = placed[inside]
         valid = _valid(placed, scenes)
-        self._apply("nodata", int((~valid).sum()), "on pixels without data", what)
+        self._apply("nodata", placed[~valid], "on pixels without data", what)
         placed = placed[valid].drop_duplicates(["scene", "row", "col", "name"], ignore_index=True)
         contradicting = placed.duplicated(["scene", "row", "col"], keep=False)
-        self._apply("contradicting", int(contradicting.sum()), "on one pixel with another class", what)
+        self._apply("contradicting", placed[contradicting], "on one pixel with another class", what)
         repeated = int(valid.sum()) - len(placed)
         placed = placed[~contradicting]
         if placed.empty:
-            raise InputError(f"{what}: none of its {total} points can be used; see the lines above for where they lie.")
+            raise InputError(
+                f"{what}: none of its {total} points can be used: {total - named} have no class, {len(outside)} lie in "
+                "no scene. Is the CRS right?"
+            )
         log.info(
             "%s: %d points, %d without a class, %d repeated; %d labelled pixels in %d of %d scenes",
             *(what, total, total - named, repeated, len(placed), placed["scene"].nunique(), len(scenes)),
         )
         return placed
 
-    def _apply(self, rule: str, count: int, where: str, what: str) -> None:
-        if count == 0:
+    def _apply(self, rule: str, points: pd.DataFrame, where: str, what: str) -> None:
+        if points.empty:
             return
+        listed = ", ".join(
+            f"{name!r} at row {row}, col {col}"
+            for name, row, col in points[["name", "row", "col"]].head(SHOWN).itertuples(index=False)
+        )
+        found = f"{what}: {len(points)} points lie {where}: {listed}{', …' if len(points) > SHOWN else ''}"
         if getattr(self, rule) == "refuse":
-            raise InputError(
-                f"{what}: {count} points lie {where}; mend the file, or leave them out with sampler.{rule}=skip."
-            )
-        log.warning("%s: %d points lie %s; they are left out.", what, count, where)
+            raise InputError(f"{found}. Mend the file, or leave them out with sampler.{rule}=skip.")
+        log.warning("%s. They are left out.", found)
 
     def _table(self, file: Path) -> pd.DataFrame:
         """point (line of the file, from 0), name, and row, col (and scene) or the geometry."""
@@ -120,9 +129,12 @@ class File:
 
     def _read_csv(self, file: Path) -> pd.DataFrame:
         try:
-            frame = pd.read_csv(file, dtype={self.column: "string", "scene": "string"})
-        except (ValueError, OSError) as error:
+            # As spreadsheets write it: separated by commas, semicolons or tabs.
+            frame = pd.read_csv(file, dtype={self.column: "string", "scene": "string"}, sep=None, engine="python")
+        except (ValueError, OSError, csv.Error) as error:
             raise InputError(f"{file}: cannot be read as CSV ({error}).") from error
+        positions = {"row", "col", "scene", "x", "y", "lon", "lat", "longitude", "latitude"}
+        frame = frame.rename(columns={name: str(name).lower() for name in frame if str(name).lower() in positions})
         if {"row", "col"} <= set(frame.columns):
             _numeric(frame, ("row", "col"), file)
             return frame
@@ -154,6 +166,12 @@ def _numeric(frame: pd.DataFrame, columns: tuple[str, str], file: Path) -> None:
         frame[column] = numbers
 
 
+def _extents(scenes: Sequence[Raster]) -> str:
+    """The ground of the first scene in words, to hold points against that lie elsewhere."""
+    height, width = scenes[0].shape
+    return f"{scenes[0].id}, the first of {len(scenes)}, has {height} rows and {width} columns"
+
+
 def _place(table: pd.DataFrame, file: Path, scenes: Sequence[Raster]) -> pd.DataFrame:
     placed = _by_pixels(table, file, scenes) if "row" in table and "geometry" not in table else _by_map(table, scenes)
     return placed[["point", "scene", "row", "col", "name"]]
@@ -168,7 +186,7 @@ def _by_pixels(table: pd.DataFrame, file: Path, scenes: Sequence[Raster]) -> pd.
                 f"the scenes are {', '.join(scene.id for scene in scenes[:10])}."
             )
         return table.assign(scene=0, **whole)
-    index = {scene.id: i for i, scene in enumerate(scenes)}
+    index = {name: i for i, scene in enumerate(scenes) for name in (scene.id, scene.file.name)}
     return table.assign(scene=table["scene"].map(index).fillna(-1).astype("int64"), **whole)
 
 
