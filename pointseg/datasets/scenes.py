@@ -179,9 +179,9 @@ def _warn(table: pd.DataFrame, split: np.ndarray) -> None:
     log.info("Held out for validation: %d points (%s)", counts.sum(), ", ".join(f"{k} {n}" for k, n in counts.items()))
     totals = table["name"].value_counts()
     if few := [f"{name} ({n})" for name, n in totals.items() if n < FEW]:
-        listed = ", ".join(few)
         log.warning(
-            "Classes of fewer than %d points: %s. Slips of the pen? dataset.classes names those meant.", FEW, listed
+            "Classes of fewer than %d points: %s. Slips of the pen? Name the classes meant in dataset.classes.",
+            *(FEW, ", ".join(few)),
         )
 
 
