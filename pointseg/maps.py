@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from tqdm import tqdm
 
-from pointseg import mapfiles, trained
+from pointseg import loading, mapfiles
 from pointseg.datasets.scenes import kept_points
 from pointseg.errors import InputError
 from pointseg.inference import predict_scene, strips
@@ -62,7 +62,7 @@ Layers = UInt8[np.ndarray, "layers h w"]
 def predict(cfg: DictConfig) -> None:
     """Map every image of `cfg.input`; conf/predict.yaml says what each key means."""
     images: Any = OmegaConf.to_container(cfg.input) if OmegaConf.is_list(cfg.input) else cfg.input
-    model = trained.load(Path(cfg.run), cfg.checkpoint, cfg.accelerator, cfg.flips, cfg.calibrated)
+    model = loading.load(Path(cfg.run), cfg.checkpoint, cfg.accelerator, cfg.flips, cfg.calibrated)
     settings = Settings(
         model.tile_size if cfg.tile_size is None else cfg.tile_size,
         model.overlap if cfg.overlap is None else cfg.overlap,

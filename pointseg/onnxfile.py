@@ -50,9 +50,10 @@ def export(run: Path, output: Path, checkpoint: str, calibrated: bool) -> None:
     if output.exists():
         raise InputError(f"output={output}: exists; remove it or choose another.")
     onnx, _, _ = (_extra(name) for name in ("onnx", "onnxscript", "onnxruntime"))
-    model = trained.load(run, checkpoint, "cpu", flips=False, calibrated=calibrated)
-    if model.network is None:
+    if run.suffix == ".onnx":
         raise InputError(f"run={run}: is exported already; give the folder of a run.")
+    model = trained.load_run(run, checkpoint, "cpu", flips=False, calibrated=calibrated)
+    assert model.network is not None  # only an exported file has none
     network = _Probabilities(model.network).eval()
     content = _translated(network, model)
     onnx.helper.set_model_props(content, _metadata(model))

@@ -57,7 +57,7 @@ def calibrate(cfg: DictConfig) -> None:
     """
     folder = Path(cfg.run)
     _, data, system = runs.load(folder, cfg.checkpoint, cfg.overrides)
-    model = trained.load(folder, cfg.checkpoint, cfg.accelerator, flips=False, calibrated=False)
+    model = trained.load_run(folder, cfg.checkpoint, cfg.accelerator, flips=False, calibrated=False)
     random = cfg.budget is not None and data.dataset.points is None
     chosen = OmegaConf.to_container(cfg.prior) if OmegaConf.is_config(cfg.prior) else cfg.prior
     _check(chosen, cfg.input, random, model.classes)

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from rasterio.transform import xy
 from tqdm import tqdm
 
-from pointseg import trained
+from pointseg import loading
 from pointseg.datasets.scenes import kept_points
 from pointseg.errors import InputError
 from pointseg.inference import predict_scene, strips
@@ -56,7 +56,7 @@ def suggest(cfg: DictConfig) -> None:
         raise InputError(f"output={output}: exists, and may hold labels; choose another name.")
     rules = Rules(cfg.count, cfg.share, cfg.distance, cfg.seed)
     images: Any = OmegaConf.to_container(cfg.input) if OmegaConf.is_list(cfg.input) else cfg.input
-    model = trained.load(Path(cfg.run), cfg.checkpoint, cfg.accelerator, flips=False)
+    model = loading.load(Path(cfg.run), cfg.checkpoint, cfg.accelerator, flips=False)
     rasters = open_rasters(find(images, "input"), bands=model.bands)
     batch_size = model.batch_size if cfg.batch_size is None else cfg.batch_size
     if output.suffix.lower() != ".csv" and any(raster.crs is None for raster in rasters):

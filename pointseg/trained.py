@@ -1,4 +1,4 @@
-"""A trained network with all that predicting needs, from a run's folder or an exported file alone."""
+"""A trained network with all that predicting needs, from a run's folder alone: its dataset may be gone."""
 
 import hashlib
 import logging
@@ -45,21 +45,13 @@ class Trained:
     network: nn.Module | None = None
 
 
-def load(run: Path, checkpoint: str, accelerator: Accelerator, flips: bool, calibrated: bool = True) -> Trained:
-    """The network of a run's folder with the weights of its `best` or `last` checkpoint, or that of an .onnx file.
+def load_run(folder: Path, checkpoint: str, accelerator: Accelerator, flips: bool, calibrated: bool = True) -> Trained:
+    """The network of the run in `folder` with the weights of its `best` or `last` checkpoint.
 
     flips: average the prediction over the image and its three mirror images.
-    calibrated: as the run's calibration.json says, where it has one; a file is as it was exported.
+    calibrated: as the run's calibration.json says, where it has one.
     Raises InputError where the folder is not that of a run, or there is no such checkpoint or device.
     """
-    if run.suffix == ".onnx":
-        from pointseg import onnxfile  # which needs this module
-
-        return onnxfile.load(run, accelerator, flips)
-    return _load(run, checkpoint, accelerator, flips, calibrated)
-
-
-def _load(folder: Path, checkpoint: str, accelerator: Accelerator, flips: bool, calibrated: bool) -> Trained:
     file = folder / f"{checkpoint}.ckpt"
     if not (folder / "config.yaml").is_file():
         raise InputError(f"run={folder}: not the folder of a run; it has no config.yaml. Runs lie in outputs/.")

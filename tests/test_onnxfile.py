@@ -50,7 +50,7 @@ def scale(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     found = [50.0]
     device = torch.device("cpu")
     model = Trained(lambda images: images, NAMES, PALETTE, RGB, 32, 8, 2, device, "key", Brightness())
-    monkeypatch.setattr(trained, "load", lambda *_, **__: model)
+    monkeypatch.setattr(trained, "load_run", lambda *_, **__: model)
     monkeypatch.setattr(onnxfile, "_translated", lambda *_: graph(found[0]))
     return found
 

@@ -1,0 +1,13 @@
+"""A trained network from wherever it is kept: a run's folder or an exported file."""
+
+from pathlib import Path
+
+from pointseg import onnxfile, trained
+from pointseg.trained import Accelerator, Trained
+
+
+def load(run: Path, checkpoint: str, accelerator: Accelerator, flips: bool, calibrated: bool = True) -> Trained:
+    """As `trained.load_run` does; an .onnx file is as it was exported, whatever checkpoint and calibrated say."""
+    if run.suffix == ".onnx":
+        return onnxfile.load(run, accelerator, flips)
+    return trained.load_run(run, checkpoint, accelerator, flips, calibrated)
