@@ -163,6 +163,12 @@ def _holding(
                 yield Window(top, left, height, width), chosen, weights
 
 
+def paste(class_map: UInt8[np.ndarray, "h w"], window: Window, classes: Tensor) -> None:
+    """Write the chosen classes (rows, columns) of a block where it lies in the scene's map."""
+    row, col, height, width = window
+    class_map[row : row + height, col : col + width] = classes.byte().cpu().numpy()
+
+
 def _zeros(like: Tensor | None, rows: int, cols: int) -> Tensor:
     assert like is not None
     return like.new_zeros(len(like), rows, cols)

@@ -12,12 +12,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor
 from tqdm import tqdm
 
@@ -61,7 +60,6 @@ Layers = UInt8[np.ndarray, "layers h w"]
 
 def predict(cfg: DictConfig) -> None:
     """Map every image of `cfg.input`; conf/predict.yaml says what each key means."""
-    images: Any = OmegaConf.to_container(cfg.input) if OmegaConf.is_list(cfg.input) else cfg.input
     model = loading.load(Path(cfg.run), cfg.checkpoint, cfg.accelerator, cfg.flips, cfg.calibrated)
     settings = Settings(
         model.tile_size if cfg.tile_size is None else cfg.tile_size,
@@ -69,7 +67,7 @@ def predict(cfg: DictConfig) -> None:
         model.batch_size if cfg.batch_size is None else cfg.batch_size,
         cfg.probabilities,
     )
-    rasters = open_rasters(find(images, "input"), bands=model.bands)
+    rasters = open_rasters(find(cfg.input, "input"), bands=model.bands)
     files = [_output(Path(cfg.output), raster, alone=len(rasters) == 1) for raster in rasters]
     for raster, file in zip(rasters, files, strict=True):
         if predict_map(model, raster, file, settings):

@@ -76,4 +76,5 @@ class EvaluationPictures(Callback):
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, PointSeg)
+        self.folder.mkdir(parents=True, exist_ok=True)
         plots.confusion(pl_module.confusion.numpy(), self.dataset.classes).savefig(self.folder / "confusion.png")

@@ -183,12 +183,11 @@ def _as_if(shares: Shares, sample: Sample) -> Numbers:
 
 def _unlabelled(model: Trained, images: Any) -> Views:
     """Views at random pixels of the images, those with data."""
-    named = OmegaConf.to_container(images) if OmegaConf.is_list(images) else images
-    opened = rasters.open_rasters(rasters.find(named, "input"), bands=model.bands)  # type: ignore[arg-type]
+    opened = rasters.open_rasters(rasters.find(images, "input"), bands=model.bands)
     rng = np.random.default_rng(0)
     parts = [(raster, *_valid_pixels(raster, rng)) for raster in opened]
     if not (kept := [_views(model, *part) for part in parts if len(part[1])]):
-        raise InputError(f"input={named}: no pixel with data was found; is the images' nodata value right?")
+        raise InputError(f"input={images}: no pixel with data was found; is the images' nodata value right?")
     return Views.joined(kept)
 
 

@@ -37,7 +37,6 @@ def evaluate(
         system.model = calibration.Calibrated(system.model, found)
         name += "_calibrated"
     pictures = EvaluationPictures(data.dataset, folder / name)
-    (folder / name).mkdir(exist_ok=True)
     trainer = make_trainer(config, logger=False, callbacks=[pictures], default_root_dir=folder)
     trainer.test(system, data.scenes(split), verbose=False)
     result = {"checkpoint": checkpoint, **system.scores, "confusion": system.confusion.tolist()}

@@ -8,12 +8,11 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import geopandas
 import numpy as np
 import pandas as pd
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rasterio.transform import xy
 from tqdm import tqdm
 
@@ -55,9 +54,8 @@ def suggest(cfg: DictConfig) -> None:
     if output.exists():
         raise InputError(f"output={output}: exists, and may hold labels; choose another name.")
     rules = Rules(cfg.count, cfg.share, cfg.distance, cfg.seed)
-    images: Any = OmegaConf.to_container(cfg.input) if OmegaConf.is_list(cfg.input) else cfg.input
     model = loading.load(Path(cfg.run), cfg.checkpoint, cfg.accelerator, flips=False)
-    rasters = open_rasters(find(images, "input"), bands=model.bands)
+    rasters = open_rasters(find(cfg.input, "input"), bands=model.bands)
     batch_size = model.batch_size if cfg.batch_size is None else cfg.batch_size
     if output.suffix.lower() != ".csv" and any(raster.crs is None for raster in rasters):
         raise InputError(f"output={output}: the images are not georeferenced; write rows and columns to a .csv.")

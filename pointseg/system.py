@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
 from pointseg import metrics
-from pointseg.inference import predict_scene, probabilities
+from pointseg.inference import paste, predict_scene, probabilities
 from pointseg.losses.functional import at_points
 from pointseg.types import IGNORE, Batch, Dataset, Points, Scene
 
@@ -131,8 +131,7 @@ class PointSeg(lightning.LightningModule):
             truth = torch.from_numpy(scene.mask(window)).to(self.device)
             self.scene_metrics.update(prediction.flatten(), truth.flatten())
             if shown:
-                row, col, height, width = window
-                class_map[row : row + height, col : col + width] = prediction.byte().cpu().numpy()
+                paste(class_map, window, prediction)
             if points is not None:
                 self._add_loss(values, points.crop(window))
         return class_map if shown else None

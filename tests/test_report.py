@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -184,3 +185,23 @@ def test_the_command_says_what_is_missing(command: Callable[..., Outcome], tmp_p
         assert message in result.output
         assert "Traceback" not in result.output
     assert not (tmp_path / "experiments").exists()
+
+
+def test_an_example_larger_than_a_window_is_shown_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib.figure import Figure
+
+    from pointseg.reports import figures
+    from tests.test_training import train
+
+    train(tmp_path / "run", "tile_size=16", "overlap=4")
+    shown = []
+
+    def panel(scene: Any, points: Any, class_map: Any, *_: Any) -> Figure:
+        shown.append((scene, class_map))
+        return Figure()
+
+    monkeypatch.setattr(figures.plots, "panel", panel)
+    figures.examples(sweeps.Run(tmp_path / "run", {}, {}, {}), 1)
+    ((scene, class_map),) = shown
+    assert class_map.shape == scene.shape
+    assert class_map.max() < 6  # every pixel has a class

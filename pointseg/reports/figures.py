@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 
 from pointseg import plots, runs
 from pointseg.data import PointData
-from pointseg.inference import predict_scene
+from pointseg.inference import paste, predict_scene
 from pointseg.reports.statistics import confidence
 from pointseg.reports.sweeps import Run
 from pointseg.system import PointSeg
-from pointseg.types import Scene
+from pointseg.types import IGNORE, Scene
 
 Arms = Sequence[tuple[str, pd.DataFrame]]
 """An arm in words, and its runs by seed."""
@@ -99,8 +99,10 @@ def examples(run: Run, number: int) -> dict[str, Figure]:
 
 
 def _panel(data: PointData, system: PointSeg, scene: Scene) -> Figure:
+    class_map = np.full(scene.shape, IGNORE, np.uint8)
     with torch.no_grad():
-        strips = predict_scene(system, scene, system.tile_size, system.overlap, system.batch_size, system.device)
-        class_map = np.concatenate([strip.argmax(0).byte().cpu().numpy() for _, strip in strips])
+        blocks = predict_scene(system, scene, system.tile_size, system.overlap, system.batch_size, system.device)
+        for window, values in blocks:
+            paste(class_map, window, values.argmax(0))
     dataset = data.dataset
     return plots.panel(scene, data.points[scene.id], class_map, dataset.palette, dataset.classes)
