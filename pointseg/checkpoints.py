@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from pointseg import runs
 from pointseg.errors import InputError
+from pointseg.files import writing
 from pointseg.system import PointSeg
 
 log = logging.getLogger(__name__)
@@ -35,9 +36,8 @@ class WholeFiles(TorchCheckpointIO):
     """Lightning's own writes in the system's temporary folder: from another disk, moving is copying, and can be cut."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        partial = Path(path).with_suffix(".partial")
-        torch.save(checkpoint, partial)
-        partial.replace(path)
+        with writing(Path(path)) as partial:
+            torch.save(checkpoint, partial)
 
 
 class Keeper(Checkpoint):
@@ -78,9 +78,8 @@ class Keeper(Checkpoint):
         """What follows from a last.ckpt of `epoch` (counted from 1) with this history."""
         best = runs.best(history)
         if best["epoch"] == epoch:
-            partial = self.folder / "best.partial"
-            shutil.copyfile(self.folder / "last.ckpt", partial)
-            partial.replace(self.folder / "best.ckpt")
+            with writing(self.folder / "best.ckpt") as partial:
+                shutil.copyfile(self.folder / "last.ckpt", partial)
         runs.write_scores(self.folder, val={"best": best, "final": history[-1]}, history=history)
 
 
@@ -106,9 +105,8 @@ def begin(cfg: DictConfig, resume: bool, folder: Path) -> Path | None:
         if changes:  # nothing was trained yet, and the points were drawn for another configuration
             shutil.rmtree(folder / "points", ignore_errors=True)
     if not last.exists():
-        partial = file.with_suffix(".partial")
-        OmegaConf.save(cfg, partial, resolve=True)
-        partial.replace(file)
+        with writing(file) as partial:
+            OmegaConf.save(cfg, partial, resolve=True)
         return None
     return last if resume else None
 

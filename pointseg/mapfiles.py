@@ -1,7 +1,6 @@
 """The files of a map: cloud-optimised GeoTIFF, PNG, polygons."""
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from rasterio.errors import RasterioError
 from rasterio.transform import Affine
 
 from pointseg import plots
-from pointseg.errors import InputError
+from pointseg.files import writing
 from pointseg.rasters import Raster, reduced
 from pointseg.trained import Trained
 from pointseg.types import IGNORE, Points
@@ -47,25 +46,20 @@ def write(
 ) -> None:
     """The strips (.npy of layers, rows, columns; top to bottom) → the files of the layers, with `key` as their tag.
 
-    Each is written in `folder` and renamed when it is whole. Raises InputError where that fails.
+    Raises InputError where that fails.
     """
     layers = {"classes": [0], "confidence": [1], "probabilities": list(range(2, 2 + len(model.classes)))}
-    try:
-        for name, output in outputs.items():
-            raw, final = folder / f"{name}.raw.tif", folder / f"{name}{output.suffix}"
+    for name, output in outputs.items():
+        raw, made = folder / f"{name}.raw.tif", folder / f"{name}{output.suffix}"
+        with writing(output, "make room and give the same command, which goes on from the strips it has") as final:
             _write_raw(raw, strips, layers[name], model, raster, key)
             if output.suffix.lower() == ".png":
-                rasterio.shutil.copy(raw, final, driver="PNG")
+                rasterio.shutil.copy(raw, made, driver="PNG")  # with a file beside it that nobody needs
             else:
                 resampling = "MODE" if name == "classes" else "AVERAGE"
-                rasterio.shutil.copy(raw, final, driver="COG", overview_resampling=resampling, **COG)
-            raw.unlink()
-            final.replace(output)
-    except (RasterioError, OSError) as error:
-        raise InputError(
-            f"{next(iter(outputs.values()))}: cannot be written ({error}); make room and give the same command, which "
-            "goes on from the strips it has."
-        ) from error
+                rasterio.shutil.copy(raw, made, driver="COG", overview_resampling=resampling, **COG)
+            made.replace(final)
+        raw.unlink()
 
 
 def _write_raw(file: Path, strips: Sequence[Path], bands: list[int], model: Trained, raster: Raster, key: str) -> None:
@@ -101,7 +95,8 @@ def write_preview(file: Path, confidence: Path, model: Trained, raster: Raster, 
     with rasterio.open(file) as classes, rasterio.open(confidence) as sure:
         layers = [dataset.read(1, out_shape=image.shape[:2]) for dataset in (classes, sure)]
     figure = plots.preview(image, small, layers[0], layers[1], model.palette, model.classes)
-    figure.savefig(file.with_name(f"{file.stem}_preview.jpg"))
+    with writing(file.with_name(f"{file.stem}_preview.jpg")) as partial:
+        figure.savefig(partial)
 
 
 def write_polygons(file: Path, raster: Raster, classes: Sequence[str], sieve: int, simplify: float) -> None:
@@ -129,7 +124,6 @@ def write_polygons(file: Path, raster: Raster, classes: Sequence[str], sieve: in
         shapes = shapely.coverage_simplify(shapes, simplify * abs(transform.determinant) ** 0.5)
     names = [classes[int(label)] for _, label in found]
     frame = geopandas.GeoDataFrame({"class": names, "area": shapely.area(shapes)}, geometry=shapes, crs=raster.crs)
-    partial = output.with_name(f".{output.name}.{os.getpid()}.gpkg")
-    frame.to_file(partial, driver="GPKG", layer="areas")
-    partial.replace(output)
+    with writing(output) as partial:
+        frame.to_file(partial, driver="GPKG", layer="areas")
     log.info("Polygons: %s (%s)", output, f"{len(frame):,}")

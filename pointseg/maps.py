@@ -23,6 +23,7 @@ from tqdm import tqdm
 from pointseg import loading, mapfiles
 from pointseg.datasets.scenes import kept_points
 from pointseg.errors import InputError
+from pointseg.files import writing
 from pointseg.inference import predict_scene, strips
 from pointseg.rasters import Raster, find, open_rasters
 from pointseg.trained import Trained
@@ -214,13 +215,5 @@ def _mask(strip: Layers, raster: Raster, first: int) -> None:
 
 
 def _save(file: Path, strip: Layers) -> None:
-    partial = file.with_suffix(".writing")
-    try:
-        with partial.open("wb") as stream:
-            np.save(stream, strip)
-        partial.replace(file)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise InputError(
-            f"{file}: cannot be written ({error.strerror}); make room and give the same command, which goes on here."
-        ) from error
+    with writing(file, "make room and give the same command, which goes on here") as partial:
+        np.save(partial, strip)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 import pointseg
 from pointseg import trained
 from pointseg.errors import InputError
+from pointseg.files import writing
 from pointseg.inference import Predict, probabilities
 from pointseg.trained import Accelerator, Trained
 
@@ -57,9 +58,7 @@ def export(run: Path, output: Path, checkpoint: str, calibrated: bool) -> None:
     network = _Probabilities(model.network).eval()
     content = _translated(network, model)
     onnx.helper.set_model_props(content, _metadata(model))
-    partial = output.with_name(f"{output.name}.partial")
-    try:
-        partial.parent.mkdir(parents=True, exist_ok=True)
+    with writing(output) as partial:
         onnx.save(content, partial)
         difference = _difference(network, partial, model)
         if difference > TOLERANCE:
@@ -67,11 +66,6 @@ def export(run: Path, output: Path, checkpoint: str, calibrated: bool) -> None:
                 f"{output}: not written; onnxruntime's probabilities differ from torch's by {difference:.1e}, more "
                 f"than {TOLERANCE}. Try other versions of onnx and onnxruntime."
             )
-        partial.replace(output)
-    except OSError as error:
-        raise InputError(f"{output}: cannot be written ({error.strerror}); choose another output.") from error
-    finally:
-        partial.unlink(missing_ok=True)
     log.info("Exported: %s; its probabilities differ from torch's by at most %.1e", output, difference)
 
 

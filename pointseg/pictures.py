@@ -9,6 +9,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
 
 from pointseg import plots
+from pointseg.files import writing
 from pointseg.system import LabelledScene, PointSeg
 from pointseg.types import Dataset
 
@@ -70,11 +71,10 @@ class EvaluationPictures(Callback):
         figure = plots.panel(
             batch.scene, batch.points, outputs["class_map"], self.dataset.palette, self.dataset.classes
         )
-        file = self.folder / f"{batch.scene.id}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(file)
+        with writing(self.folder / f"{batch.scene.id}.png") as partial:
+            figure.savefig(partial)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, PointSeg)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        plots.confusion(pl_module.confusion.numpy(), self.dataset.classes).savefig(self.folder / "confusion.png")
+        with writing(self.folder / "confusion.png") as partial:
+            plots.confusion(pl_module.confusion.numpy(), self.dataset.classes).savefig(partial)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pointseg.errors import InputError
+from pointseg.files import writing
 from pointseg.scenes import whole
 from pointseg.types import IGNORE, Points, Sampler, Scene
 
@@ -49,14 +50,11 @@ def file_of(folder: Path, scene: Scene) -> Path:
 
 def save(points: Points, file: Path, classes: Sequence[str]) -> None:
     """Write row, col (whole pixels) and class name, a point a line; the file appears whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.partial")
-    with partial.open("w", newline="") as stream:
+    with writing(file) as partial, partial.open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["row", "col", "class"])
         names = [classes[label] for label in points.labels]
         writer.writerows(zip(points.rows.astype(int), points.cols.astype(int), names, strict=True))
-    partial.replace(file)
 
 
 def load(file: Path, scene: Scene, classes: Sequence[str]) -> Points:

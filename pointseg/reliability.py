@@ -16,6 +16,7 @@ from pointseg import calibration, plots, points, rasters, runs, trained
 from pointseg.calibration import Calibration, Shares, blend, fit_temperature
 from pointseg.data import PointData
 from pointseg.errors import InputError
+from pointseg.files import writing
 from pointseg.inference import Imagery, Views, views_at
 from pointseg.rasters import Raster
 from pointseg.samplers.random import Random
@@ -87,8 +88,10 @@ def calibrate(cfg: DictConfig) -> None:
         title: calibration.reliability(said, sample.labels, weights)
         for title, said in {"before": before, "after (held out)": after}.items()
     }
-    plots.reliability(diagrams).savefig(folder / "reliability.png")
-    _write(folder / calibration.FILE, result)
+    with writing(folder / "reliability.png") as partial:
+        plots.reliability(diagrams).savefig(partial)
+    with writing(folder / calibration.FILE) as partial:
+        partial.write_text(json.dumps(result, indent=2) + "\n")
     log.info("%s", _table(result))
     if result["after"]["nll"] > result["before"]["nll"]:
         log.warning(
@@ -96,12 +99,6 @@ def calibrate(cfg: DictConfig) -> None:
             "more unlike scenes or with another prior; predict calibrated=false gives the network's own probabilities."
         )
     log.info("Calibration: %s\nDiagram: %s", folder / calibration.FILE, folder / "reliability.png")
-
-
-def _write(file: Path, result: Mapping[str, Any]) -> None:
-    partial = file.with_suffix(".partial")
-    partial.write_text(json.dumps(result, indent=2) + "\n")
-    partial.replace(file)
 
 
 def _sample(model: Trained, data: PointData, budget: int | float | None) -> Sample:

@@ -19,6 +19,7 @@ from pointseg import points
 from pointseg.config import Node, TrainConfig, construct, parse
 from pointseg.data import PointData
 from pointseg.errors import InputError
+from pointseg.files import writing
 from pointseg.models.networks import build_network
 from pointseg.models.weights import read_checkpoint
 from pointseg.system import PointSeg
@@ -147,11 +148,9 @@ def read_scores(folder: Path) -> dict[str, Any]:
 def write_scores(folder: Path, **parts: object) -> None:
     """Set the given parts of scores.json (NaN, an absent class's score, is written as null)."""
     file = folder / "scores.json"
-    partial_file = file.with_suffix(".partial")
-    partial_file.write_text(
-        json.dumps(_without_nan({**read_scores(folder), **parts}), indent=2, allow_nan=False) + "\n"
-    )
-    partial_file.replace(file)
+    content = _without_nan({**read_scores(folder), **parts})
+    with writing(file) as partial_file:
+        partial_file.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def _without_nan(value: Any) -> Any:

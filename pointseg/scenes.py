@@ -18,6 +18,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from pointseg.errors import InputError
+from pointseg.files import writing
 from pointseg.types import Scene, Shape, Window
 
 Scale = Literal["native"] | int
@@ -146,14 +147,8 @@ def _key(source: Source, legend: Legend, scale: Scale) -> str:
 
 
 def _save(file: Path, array: UInt8[np.ndarray, "..."]) -> None:
-    partial = file.with_name(f"{file.name}.{os.getpid()}")
-    try:
-        with partial.open("wb") as stream:
-            np.save(stream, array)
-        partial.replace(file)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise InputError(f"{file}: cannot be written ({error.strerror}); name a folder in $POINTSEG_CACHE.") from error
+    with writing(file, "name a folder in $POINTSEG_CACHE", shared=True) as partial:
+        np.save(partial, array)
 
 
 def _read_pair(

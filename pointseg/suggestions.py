@@ -19,6 +19,7 @@ from tqdm import tqdm
 from pointseg import loading
 from pointseg.datasets.scenes import kept_points
 from pointseg.errors import InputError
+from pointseg.files import writing
 from pointseg.inference import predict_scene, strips
 from pointseg.rasters import Raster, find, open_rasters
 from pointseg.trained import Trained
@@ -140,16 +141,14 @@ def write(chosen: pd.DataFrame, rasters: Sequence[Raster], classes: Sequence[str
             "col": chosen["col"].to_numpy(),
         }
     )
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f"partial_{output.name}")
     driver = DRIVERS[output.suffix.lower()]
-    if driver is None:
-        table.to_csv(partial, index=False)
-    else:
-        crs = "EPSG:4326" if driver == "GeoJSON" else rasters[0].crs  # GeoJSON is in degrees (RFC 7946)
-        located = _georeferenced(table, chosen["scene"].to_numpy(), rasters).to_crs(crs)
-        located.to_file(partial, driver=driver, **({"layer": output.stem} if driver == "GPKG" else {}))
-    partial.replace(output)
+    with writing(output) as partial:
+        if driver is None:
+            table.to_csv(partial, index=False)
+        else:
+            crs = "EPSG:4326" if driver == "GeoJSON" else rasters[0].crs  # GeoJSON is in degrees (RFC 7946)
+            located = _georeferenced(table, chosen["scene"].to_numpy(), rasters).to_crs(crs)
+            located.to_file(partial, driver=driver, layer=output.stem)
 
 
 def _georeferenced(table: pd.DataFrame, scenes: np.ndarray, rasters: Sequence[Raster]) -> geopandas.GeoDataFrame:

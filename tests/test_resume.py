@@ -79,7 +79,7 @@ def test_a_run_killed_again_and_again_ends_as_one_that_was_not(command: Command,
     for name in ("last", "best"):
         assert_same(*(torch.load(folder / f"{name}.ckpt", weights_only=True) for folder in (run, whole)))
     assert not list(run.glob("*-v*.ckpt"))
-    assert not list(run.rglob("*.partial"))
+    assert not list(run.rglob(".*.partial*"))
 
     before = {file: file.stat().st_mtime_ns for file in run.rglob("*.*") if file.suffix not in (".log", ".yaml")}
     again = command("pointseg.train", *RUN)

@@ -10,7 +10,7 @@ masks of tiles 2 and 4 are palette images.
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -44,6 +44,7 @@ def aerial(
     fold: int,
     folds: Sequence[Mapping[str, Sequence[int]]],
     split_seed: int,
+    misread: Literal["grey"] | None = None,
 ) -> Dataset:
     """The dataset, decoded once.
 
@@ -52,12 +53,15 @@ def aerial(
     unlabeled: whether "Unlabeled" is a class like the others or is ignored.
     split: `tiles` holds out the whole tiles that `folds[fold]` names; `images` divides the images at
         random by `split_seed`, although neighbours from one tile then stand on both sides.
+    misread: `grey` makes a mistake on purpose, to see what follows from it (see `grey_levels`).
     Raises InputError where the dataset is not found, incomplete or damaged.
     """
     folder = find(root)
     kept = {name: colour for name, colour in COLOURS.items() if unlabeled == "class" or name != "Unlabeled"}
     labels = {0x000000: IGNORE, COLOURS["Unlabeled"]: IGNORE}
     labels |= {colour: label for label, colour in enumerate(kept.values())}
+    if misread:
+        labels = grey_levels(labels, len(kept))
     scenes = decode(sources(folder), Legend(labels, colours=True), scale)
     if split == "images":
         log.warning("dataset.split=images: images cut from one tile stand in training and evaluation; scores leak.")
@@ -67,6 +71,16 @@ def aerial(
     palette = np.array([[colour >> 16, colour >> 8 & 255, colour & 255] for colour in kept.values()], np.uint8)
     land_cover = tuple(name != "Unlabeled" for name in kept)
     return Dataset(tuple(kept), palette, land_cover, by_split, leaks=split == "images")
+
+
+def grey_levels(colours: Iterable[int], classes: int) -> dict[int, int]:
+    """The classes of masks opened as grey pictures and cut into as many equal steps: most of them wrong.
+
+    With six classes, Land becomes Road, Unlabeled Building, Building Land, black Water, and Water, Road and Vegetation
+    are all Vegetation. Grey is ITU-R 601's luma, as OpenCV and Pillow make it.
+    """
+    luma = {rgb: 0.299 * (rgb >> 16) + 0.587 * (rgb >> 8 & 255) + 0.114 * (rgb & 255) for rgb in colours}
+    return {rgb: int(grey * classes / 256) for rgb, grey in luma.items()}
 
 
 def _by_tile(

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pointseg.errors import InputError
 from pointseg.losses.functional import at_points, cross_entropy, mean_over_points
 from pointseg.types import Batch
 
@@ -16,13 +17,18 @@ class WeightedPartialCrossEntropy(nn.Module):
     counts: drawn points of each class in the whole training set.
     cap: the largest inverse frequency n / n_k that is still followed: a class with less than 1/cap of
         the points weighs no more than one with just that.
+    weights: one for each class, in the order of `counts`, instead of those by frequency.
+    Raises InputError where their number is not that of the classes.
     """
 
     weights: Tensor
 
-    def __init__(self, counts: Sequence[int], cap: float) -> None:
+    def __init__(self, counts: Sequence[int], cap: float, weights: Sequence[float] | None = None) -> None:
         super().__init__()
-        self.register_buffer("weights", class_weights(torch.tensor(counts), cap), persistent=False)
+        if weights is not None and len(weights) != len(counts):
+            raise InputError(f"loss.weights={list(weights)}: give one for each of the {len(counts)} classes, or null.")
+        chosen = class_weights(torch.tensor(counts), cap) if weights is None else torch.tensor(weights).float()
+        self.register_buffer("weights", chosen, persistent=False)
 
     def forward(self, logits: Float[Tensor, "b k h w"], batch: Batch) -> Float[Tensor, ""]:
         losses = cross_entropy(at_points(logits, batch), batch.labels)

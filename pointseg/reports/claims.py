@@ -15,6 +15,25 @@ import pandas as pd
 
 from pointseg.reports.statistics import Interval, confidence, paired, prediction
 
+PROTOCOL = {
+    "model": "deeplabv3_resnet50",
+    "model.weights": "COCO_WITH_VOC_LABELS_V1",
+    "dataset": "aerial",
+    "dataset.split": "not said",
+    "dataset.scale": "512",
+    "tile_size": "512",
+    "augment.scale": "not said",
+    "augment.symmetries": "not said",
+    "augment.colour": "not said",
+    "batch_size": "4",
+    "optimizer": "adam",
+    "optimizer.lr": "0.001",
+    "optimizer.weight_decay": "0.0001",
+    "schedule": "constant",
+    "trainer.max_epochs": "10",
+}
+"""The report's protocol by the keys of a run's configuration, and the options of its groups."""
+
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
 Rule = Callable[[pd.DataFrame, pd.DataFrame], tuple[str, str]]
 """The runs of the claim's arm and of the arm it is held against, both by seed → our figure and the verdict."""
@@ -83,11 +102,11 @@ class Claim:
 
 
 def most(prefix: str, name: str, least: bool = False) -> Rule:
-    """That class `name` has the highest (or lowest) of the columns `prefix`/class."""
+    """That class `name` has the highest (or lowest) of the columns `prefix`/class, alone or with others."""
 
     def statement(runs: pd.DataFrame) -> "pd.Series[bool]":
         columns = runs.filter(regex=f"^{prefix}/")
-        return (columns.idxmin(axis=1) if least else columns.idxmax(axis=1)) == f"{prefix}/{name}"
+        return columns[f"{prefix}/{name}"] == (columns.min(axis=1) if least else columns.max(axis=1))
 
     return always(statement)
 

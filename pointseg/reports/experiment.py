@@ -14,6 +14,7 @@ import pandas as pd
 
 from pointseg.config import CONF
 from pointseg.errors import InputError
+from pointseg.files import writing
 from pointseg.reports import figures, sweeps, tables
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,8 @@ the report's claims stand at the top of `pointseg/reports/claims.py`."""
 def write(sweep: Path, folder: Path, examples: int) -> None:
     """Write `folder` anew from the runs below `sweep`, with `examples` predicted scenes of each arm.
 
+    The folder's name is the experiment's: it decides the question and the claims.
+
     Raises InputError where `sweep` holds no finished run.
     """
     runs = sweeps.read(sweep)
@@ -35,13 +38,14 @@ def write(sweep: Path, folder: Path, examples: int) -> None:
         raise InputError(
             f"sweep={sweep}: none of its {len(runs)} runs is finished; the sweep's command goes on with them."
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    sweeps.table(runs, sweep).to_csv(folder / "results.csv", index=False)
-    sweeps.curves(runs, sweep).to_csv(folder / "learning_curves.csv", index=False)
+    for name, table in {"results": sweeps.table(runs, sweep), "learning_curves": sweeps.curves(runs, sweep)}.items():
+        with writing(folder / f"{name}.csv") as partial:
+            table.to_csv(partial, index=False)
     results, factors = tables.load(folder / "results.csv")
     arms = tables.arms(results[results.finished], factors)
     pictures = _figures(runs, sweep, folder, arms, examples)
-    (folder / "README.md").write_text(readme(folder.name, results, factors, pictures))
+    with writing(folder / "README.md") as partial:
+        partial.write_text(readme(folder.name, results, factors, pictures))
     log.info("Report: %s", folder / "README.md")
 
 
@@ -56,7 +60,7 @@ def readme(name: str, results: pd.DataFrame, factors: list[str], pictures: list[
         f"```\n{commands}\n```" if commands else "",
         f"Runs: {len(finished)} finished of {len(results)}. Environment: {environment}.",
         RULES,
-        tables.render(results, factors),
+        tables.render(name, results, factors),
         f"## Figures\n\n{shown}",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from pointseg import plots, runs
 from pointseg.data import PointData
+from pointseg.files import writing
 from pointseg.inference import paste, predict_scene
 from pointseg.reports.statistics import confidence
 from pointseg.reports.sweeps import Run
@@ -26,11 +27,11 @@ PANELS = {"miou_all_classes": "validation mIoU", "accuracy": "validation accurac
 
 def save(figure: Figure, folder: Path, name: str, vector: bool = True) -> None:
     """As PNG, and as an SVG that is the same every time it is drawn."""
-    folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / f"{name}.png", dpi=130)
+    with writing(folder / f"{name}.png") as partial:
+        figure.savefig(partial, dpi=130)
     if vector:
-        with mpl.rc_context({"svg.hashsalt": "pointseg"}):
-            figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+        with writing(folder / f"{name}.svg") as partial, mpl.rc_context({"svg.hashsalt": "pointseg"}):
+            figure.savefig(partial, metadata={"Date": None})
 
 
 def learning_curves(arms: Arms, curves: pd.DataFrame) -> Figure:

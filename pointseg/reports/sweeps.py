@@ -21,8 +21,9 @@ from pointseg.checkpoints import flat
 from pointseg.config import CONF, GROUPS
 from pointseg.errors import InputError
 from pointseg.losses.weighted_partial_ce import class_weights
+from pointseg.reports.claims import PROTOCOL
 
-FACTS = ("model", "sampler", "loss", "budget")  # told of every run, whether they are factors or not
+FACTS = ("sampler", "loss", "budget", *PROTOCOL)  # told of every run, whether they are factors or not
 CAP = 100.0  # of the class weights where the loss itself has none
 
 
@@ -40,8 +41,11 @@ class Run:
         return "finished" in self.scores
 
     def value(self, name: str) -> str:
+        """As text; a file without its folder, which says no more than whose machine it was."""
         value = self.choices.get(name, self.config.get(name))
-        return "none" if value is None else str(value)  # not "None", which a reader of CSV takes for a gap
+        if value is None:
+            return "none"  # not "None", which a reader of CSV takes for a gap
+        return Path(str(value)).name if name == "model.weights" else str(value)
 
 
 def read(sweep: Path) -> list[Run]:
@@ -108,7 +112,9 @@ def _measures(run: Run, history: list[dict[str, Any]]) -> dict[str, Any]:
     miou = np.array([epoch["miou_all_classes"] for epoch in history], float)
     loss = np.array([epoch["loss"] for epoch in history], float)
     counts = ended["points"]
-    weights = class_weights(torch.tensor(list(counts.values())), float(run.config.get("loss.cap", CAP)))
+    weights = run.config.get("loss.weights") or class_weights(
+        torch.tensor(list(counts.values())), float(run.config.get("loss.cap", CAP))
+    )
     return {
         "best_miou": best["miou_all_classes"],
         "best_miou_land_cover": best["miou_land_cover"],

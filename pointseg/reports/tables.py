@@ -8,6 +8,7 @@ import pandas as pd
 
 from pointseg.config import GROUPS
 from pointseg.reports import claims
+from pointseg.reports.claims import Claim
 from pointseg.reports.statistics import confidence, paired
 from pointseg.reports.sweeps import FACTS
 
@@ -29,13 +30,13 @@ def load(file: Path) -> tuple[pd.DataFrame, list[str]]:
     return pd.read_csv(file, dtype=text), names
 
 
-def render(results: pd.DataFrame, factors: list[str]) -> str:
-    """All tables, as Markdown."""
+def render(name: str, results: pd.DataFrame, factors: list[str]) -> str:
+    """All tables of the experiment `name`, as Markdown."""
     finished = results[results.finished].assign(minutes=lambda runs: runs.seconds / 60) if len(results) else results
     sections = {
         "Scores": _arms(finished, factors),
         "Arms compared": _comparisons(finished, factors),
-        "The report's claims": _claims(finished, factors),
+        "The report's claims": _claims(claims.CLAIMS.get(name, []), finished, factors),
         "Not finished": _table(
             ["run", "epochs"], ([run, str(n)] for run, n in zip(*_unfinished(results), strict=True))
         ),
@@ -83,20 +84,31 @@ def _comparisons(results: pd.DataFrame, factors: list[str]) -> str:
     return _table(["arms", "measure", "seeds", "difference", "p", "effect size", "higher"], rows)
 
 
-def _claims(results: pd.DataFrame, factors: list[str]) -> str:
+def _claims(about: list[Claim], results: pd.DataFrame, factors: list[str]) -> str:
     """A row a claim, a column for each setting of the factors that the claims do not speak of."""
     others = [name for name in factors if name not in ("sampler", "loss", "budget")]
     settings = list(results.groupby(others)) if others else [((), results)]
     names = [label(zip(others, key, strict=True)) for key, _ in settings]
     rows = []
-    for claim in claims.CLAIMS:
+    for claim in about:
         judged = [claims.judge(claim, runs) for _, runs in settings]
         if any(judged):
             rows.append([claim.text, claim.reported, *(cell for verdict in judged for cell in verdict or ("–", "–"))])
+    if not rows:
+        return ""
     columns = [cell for name in names for cell in ((name, "verdict") if others else ("ours", "verdict"))]
     verdicts = [cell for row in rows for cell in row[3::2]]
     count = ", ".join(f"{verdicts.count(x)} {x}" for x in (claims.HOLDS, claims.FAILS, claims.UNDECIDED))
-    return f"Verdicts: {count}.\n\n{_table(['claim', 'report', *columns], rows)}" if rows else ""
+    return "\n\n".join(
+        [f"Verdicts: {count}.", _table(["claim", "report", *columns], rows), _deviations(results, claims.PROTOCOL)]
+    )
+
+
+def _deviations(results: pd.DataFrame, protocol: dict[str, str]) -> str:
+    """Where the runs were not made as the report's were."""
+    values = {key: results[key].unique() for key in protocol}
+    rows = [[key, protocol[key], ", ".join(found)] for key, found in values.items() if set(found) != {protocol[key]}]
+    return f"What differs from the report's protocol:\n\n{_table(['', 'report', 'these runs'], rows)}" if rows else ""
 
 
 def _table(header: list[str], rows: Iterable[list[str]]) -> str:

@@ -1,0 +1,33 @@
+"""A file appears under its name whole or not at all."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rasterio.errors import RasterioError
+
+from pointseg.errors import InputError
+
+
+@contextmanager
+def writing(file: Path, remedy: str = "make room, or choose another folder", shared: bool = False) -> Iterator[Path]:
+    """A path beside `file`, with its suffix, to write to; it gets `file`'s name when the block ends.
+
+    What a block that fails has written is removed; what a killed one leaves, the next overwrites.
+
+    shared: several processes may write `file` at once; each then has a path of its own.
+
+    Raises InputError, with `remedy`, where the system refuses (a full disk, a folder that is a file).
+    """
+    partial = file.with_name(f".{file.stem}.{os.getpid() if shared else 'partial'}{file.suffix}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        partial.replace(file)
+    except (OSError, RasterioError, RuntimeError) as error:  # torch's and pyogrio's are RuntimeErrors
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{file}: cannot be written ({reason}); {remedy}.") from error
+    finally:
+        if partial.exists():
+            partial.unlink()
