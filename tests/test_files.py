@@ -9,6 +9,7 @@ import geopandas
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from pointseg.errors import InputError
 from pointseg.files import writing
@@ -36,9 +37,7 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "a.ckpt": lambda file: torch.save({"a": torch.zeros(200_000)}, file),
     "a.gpkg": points,
     "a.geojson": points,
-    "a.png": lambda file: (
-        matplotlib.figure.Figure().figimage(np.random.default_rng(0).random((400, 400))).figure.savefig(file)
-    ),
+    "a.png": lambda file: Figure().figimage(np.random.default_rng(0).random((400, 400))).figure.savefig(file),
 }
 
 
