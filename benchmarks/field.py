@@ -12,6 +12,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import geopandas
@@ -57,12 +58,11 @@ def main() -> None:
 
 def put_together() -> tuple[Dataset, np.ndarray, np.ndarray]:
     """The dataset without "Unlabeled", and the image (h, w, 3) and mask (h, w) of the whole tile."""
-    dataset = construct(OmegaConf.to_container(OmegaConf.load(CONF / "dataset/aerial.yaml")) | {"unlabeled": "ignore"})
+    content = OmegaConf.load(CONF / "dataset/aerial.yaml")
+    dataset: Dataset = construct(dict(OmegaConf.merge(content, {"unlabeled": "ignore"})))
     scenes = {scene.id: scene for split in dataset.splits.values() for scene in split}
     parts = [scenes[f"Tile {TILE}/image_part_{part:03}"] for part in range(1, 10)]
-    images, masks = (
-        [read(part) for part in parts] for read in (lambda s: s.image(whole(s)), lambda s: s.mask(whole(s)))
-    )
+    images, masks = zip(*((part.image(whole(part)), part.mask(whole(part))) for part in parts), strict=True)
     return dataset, _joined(images), _joined(masks)
 
 
@@ -81,7 +81,7 @@ def write_scene(file: Path, image: np.ndarray) -> None:
         f.write(np.moveaxis(image, -1, 0))
 
 
-def draw(mask: np.ndarray, classes: list[str], count: int, seed: int) -> geopandas.GeoDataFrame:
+def draw(mask: np.ndarray, classes: Sequence[str], count: int, seed: int) -> geopandas.GeoDataFrame:
     """`count` pixels of each class that the scene has, in degrees as a receiver in the field gives them."""
     rng = np.random.default_rng(seed)
     found = [(name, np.flatnonzero(mask == label)) for label, name in enumerate(classes)]
@@ -119,9 +119,9 @@ def report(folder: Path, arguments: argparse.Namespace, dataset: Dataset, mask: 
             f"{int((mask != IGNORE).sum()):,} labelled pixels of the scene:\n",
             "| map | accuracy | mean IoU |\n|---|---|---|",
             *lines,
-            "\nSeams: the mean difference of probabilities between neighbouring pixels across the edges of windows, as a "
-            "multiple of that across all other lines; beside it the same of lines that lie 4 to 60 pixels from the edges, "
-            "by multiples of the network's stride of 4, whose pattern every window shows: the lowest and the highest.\n",
+            "\nSeams: the mean difference of probabilities between neighbouring pixels across the edges of windows, as "
+            "a multiple of that across all other lines; beside it the same of lines 4 to 60 pixels from the edges, by "
+            "multiples of the network's stride of 4, whose pattern every window shows: the lowest and the highest.\n",
             "| across | at window edges | elsewhere |\n|---|---|---|",
             *edges,
             "",
@@ -155,9 +155,7 @@ def seams(file: Path) -> list[tuple[str, float, float, float]]:
 def _profile(layers: np.ndarray, axis: int) -> np.ndarray:
     """The mean absolute difference between each line and the next."""
     lines = np.moveaxis(layers, axis, 0)
-    return np.array(
-        [np.abs(after.astype(np.int16) - line).mean() for line, after in zip(lines, lines[1:], strict=False)]
-    )
+    return np.array([np.abs(after.astype(np.int16) - line).mean() for line, after in pairwise(lines)])
 
 
 def _ratio(profile: np.ndarray, edges: np.ndarray) -> float:
