@@ -215,5 +215,5 @@ def _mask(strip: Layers, raster: Raster, first: int) -> None:
 
 
 def _save(file: Path, strip: Layers) -> None:
-    with writing(file, "make room and give the same command, which goes on here") as partial:
+    with writing(file, "make room and give the same command, which goes on here", shared=True) as partial:
         np.save(partial, strip)
