@@ -168,7 +168,7 @@ def test_a_run_that_is_there_twice_is_refused(sweep: Path, tmp_path: Path) -> No
 
 def assert_tables_follow_from_the_results(folder: Path) -> None:
     results, factors = tables.load(folder / "results.csv")
-    assert tables.render(results, factors) in (folder / "README.md").read_text()
+    assert tables.render(folder.name, results, factors) in (folder / "README.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,9 @@ higher    a measure of one arm lies above another's: the sign of the 95 % interv
 similar   the same interval lies within a margin (holds) or wholly beyond it (does not hold)
 figure    a figure of the report, which is one run's: it lies in our 95 % prediction interval for one run
 always    a statement about one run: true of every seed (holds) or of none (does not hold)
+
+A claim is judged in the experiment that it is about, by the name of the report's folder: the runs of another experiment
+may hold the same arm, but not the question. PROTOCOL is what the report trained with, for saying what runs differ in.
 """
 
 from collections.abc import Callable
@@ -132,7 +135,7 @@ _COLLAPSE = always(lambda runs: runs.final_miou < runs.best_miou / 2)
 _DROP = always(lambda runs: runs.loss_drop_halfway >= 0.5)
 _OVERFITS = always(lambda runs: runs.final_train_miou > runs.final_miou)
 
-CLAIMS = [
+_SAMPLING = [
     Claim("Random: best mIoU", "0.380", _RANDOM, figure("best_miou", 0.380)),
     Claim("Random: final mIoU", "0.379", _RANDOM, figure("final_miou", 0.379)),
     Claim("Random: final accuracy", "0.826", _RANDOM, figure("final_accuracy", 0.826)),
@@ -154,6 +157,8 @@ CLAIMS = [
     Claim("Stratified: training mIoU ends above validation", "–", _STRATIFIED, _OVERFITS),
     Claim("Building is 0.1 % of the labelled pixels", "0.001", _RANDOM, share("Building", 0.001)),
     Claim("Road is 44 % of the labelled pixels", "0.440", _RANDOM, share("Road", 0.44)),
+]
+_LOSS = [
     Claim("Partial CE, weighted: best mIoU", "0.102", _STRATIFIED, figure("best_miou", 0.102)),
     Claim("Partial CE, weighted: final mIoU", "0.006", _STRATIFIED, figure("final_miou", 0.006)),
     Claim("Partial CE, weighted: does not hold beyond epoch 2", "2", _STRATIFIED, _EARLY),
@@ -166,6 +171,8 @@ CLAIMS = [
     Claim("Focal beats partial CE, weighted", "+293 %", _FOCAL, higher("best_miou", True), _STRATIFIED),
     Claim("Focal beats partial CE, unweighted", "+293 %", _FOCAL, higher("best_miou", True), _PLAIN),
     Claim("Partial CE, weighted, changes more per epoch than focal", "–", _STRATIFIED, higher("fluctuation"), _FOCAL),
+]
+_BUDGET = [
     Claim(
         "Every pixel labelled reaches an mIoU of 0.6 (random, focal)",
         "0.6–0.8",
@@ -173,6 +180,8 @@ CLAIMS = [
         always(lambda runs: runs.best_miou >= 0.6),
     ),
 ]
+CLAIMS = {"sampling": _SAMPLING, "loss": _LOSS, "label_budget": _BUDGET, "causes": _SAMPLING + _LOSS}
+"""Of each experiment; `causes` asks why claims of the first two fail."""
 
 
 def select(results: pd.DataFrame, arm: dict[str, str]) -> pd.DataFrame:
