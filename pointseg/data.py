@@ -150,7 +150,8 @@ class PointData(lightning.LightningDataModule):
         """Have the scenes annotated and keep the points in `folder`; what lies there already stays."""
         missing = [scene for scene in self._labelled() if not annotation.file_of(self.folder, scene).exists()]
         for scene in tqdm(missing, desc="drawing points, once", unit="scene", disable=None if missing else True):
-            annotation.save(self.annotate(scene), annotation.file_of(self.folder, scene), self.dataset.classes)
+            points, drawn = self.annotate(scene), self.dataset.points is None
+            annotation.save(points, self.folder, scene, self.dataset.classes, drawn)
 
     def setup(self, stage: str) -> None:
         """Read the points from `folder`, once, and warn of classes that have none to be learnt from."""

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from pointseg.errors import InputError
 from pointseg.files import writing
 from pointseg.scenes import whole
 from pointseg.types import IGNORE, Points, Sampler, Scene
+
+DENSE = 0.1  # share of a scene's pixels above which drawn points are kept as a mask
 
 
 def draw(scene: Scene, sampler: Sampler, budget: int | float, seed: int) -> Points:
@@ -45,24 +48,38 @@ def count(budget: int | float, labelled: int, scene: str) -> int:
 
 
 def file_of(folder: Path, scene: Scene) -> Path:
-    return folder / f"{scene.id}.csv"
+    """Where `save` has put the points of a scene, or would put a few."""
+    dense = folder / f"{scene.id}.npz"
+    return dense if dense.exists() else folder / f"{scene.id}.csv"
 
 
-def save(points: Points, file: Path, classes: Sequence[str]) -> None:
-    """Write row, col (whole pixels) and class name, a point a line; the file appears whole or not at all."""
-    with writing(file) as partial, partial.open("w", newline="") as stream:
+def save(points: Points, folder: Path, scene: Scene, classes: Sequence[str], drawn: bool) -> None:
+    """Write <scene>.csv: row, col (whole pixels) and class name, a point a line.
+
+    Points that were drawn, so that no two lie on one pixel, on more than DENSE of the pixels become <scene>.npz: `mask`
+    (h, w), IGNORE where there is none, and the names of its `classes`. Every pixel of 512×512 is 4 MB as lines, 5 kB so.
+    """
+    pixels = points.rows.astype(int), points.cols.astype(int)
+    if drawn and len(points) > DENSE * scene.shape[0] * scene.shape[1]:
+        mask = np.full(scene.shape, IGNORE, np.uint8)
+        mask[pixels] = points.labels
+        with writing(folder / f"{scene.id}.npz") as partial:
+            np.savez_compressed(partial, mask=mask, classes=np.array(classes))
+        return
+    with writing(folder / f"{scene.id}.csv") as partial, partial.open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["row", "col", "class"])
-        names = [classes[label] for label in points.labels]
-        writer.writerows(zip(points.rows.astype(int), points.cols.astype(int), names, strict=True))
+        writer.writerows(zip(*pixels, [classes[label] for label in points.labels], strict=True))
 
 
 def load(file: Path, scene: Scene, classes: Sequence[str]) -> Points:
-    """Read what `save` wrote. Raises InputError naming the line of a point that does not fit the scene."""
+    """Read what `save` wrote. Raises InputError naming what does not fit the scene, a point by its line."""
     if not file.is_file():
         raise InputError(
             f"{file}: no such file; the folder of points needs one for each scene, {scene.id!r} among them."
         )
+    if file.suffix == ".npz":
+        return _load_dense(file, scene, classes)
     label_of = {name: label for label, name in enumerate(classes)}
     with file.open(newline="") as stream:
         lines = csv.reader(stream)
@@ -85,3 +102,17 @@ def load(file: Path, scene: Scene, classes: Sequence[str]) -> Points:
             f"{scene.shape[0]}×{scene.shape[1]} pixels (rows × columns)."
         )
     return Points(rows.astype(np.float64), cols.astype(np.float64), labels)
+
+
+def _load_dense(file: Path, scene: Scene, classes: Sequence[str]) -> Points:
+    try:
+        with np.load(file) as content:
+            mask, names = content["mask"], content["classes"].tolist()
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(f"{file}: cannot be read ({error}); remove it, and the points are drawn again.") from error
+    if mask.shape != scene.shape or names != list(classes):
+        raise InputError(
+            f"{file}: {mask.shape[0]}×{mask.shape[1]} pixels (rows × columns) of the classes {', '.join(names)}; the scene "
+            f"has {scene.shape[0]}×{scene.shape[1]}, and the classes are {', '.join(classes)}."
+        )
+    return Points.of_pixels(mask, np.flatnonzero(mask != IGNORE))

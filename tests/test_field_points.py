@@ -223,13 +223,13 @@ def test_classes_and_colours_can_be_given(tmp_path: Path, clicks: list[tuple[int
 
 
 def test_a_run_s_points_give_the_same_dataset(tmp_path: Path, clicks: list[tuple[int, int, str]]) -> None:
-    from pointseg.points import file_of, save
+    from pointseg.points import save
 
     built = dataset(tmp_path, clicks)
     for split in built.splits.values():
         for scene in split:
             assert isinstance(scene, PointScene)
-            save(scene.points, file_of(tmp_path / "points", scene), built.classes)
+            save(scene.points, tmp_path / "points", scene, built.classes, drawn=False)
     again = dataset(tmp_path, clicks[:5], points=str(tmp_path / "points"))
     assert again.classes == built.classes
     for name in ("train", "val"):

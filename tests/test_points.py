@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pointseg.errors import InputError
-from pointseg.points import count, draw, load, save
+from pointseg.points import count, draw, file_of, load, save
 from pointseg.samplers.random import Random
 from pointseg.types import IGNORE, Points
 from tests.conftest import ArrayScene
@@ -57,17 +57,39 @@ def test_impossible_budgets(budget: float, message: str) -> None:
         count(budget, 100, "a")
 
 
-@given(st.integers(0, 200), st.integers(0, 2**32))
-def test_points_come_back_from_their_file(tmp_path_factory: Any, n: int, seed: int) -> None:
-    file = tmp_path_factory.mktemp("points") / "Tile 1" / "a.csv"
-    points = draw(scene(), Random(), max(n, 1), seed)
-    save(points, file, CLASSES)
-    again = load(file, scene(), CLASSES)
-    assert (again.rows == points.rows).all()
-    assert (again.cols == points.cols).all()
-    assert (again.labels == points.labels).all()
-    assert file.read_text().startswith("row,col,class\n")
-    assert [entry.name for entry in file.parent.iterdir()] == ["a.csv"]
+@given(st.integers(1, 400), st.booleans(), st.integers(0, 2**32))
+def test_points_come_back_from_their_file(tmp_path_factory: Any, n: int, drawn: bool, seed: int) -> None:
+    """Many as a mask, in another order; few, and those that a person gave, as lines."""
+    folder, here = tmp_path_factory.mktemp("points"), scene("Tile 1/a")
+    points = draw(here, Random(), n, seed)
+    save(points, folder, here, CLASSES, drawn)
+    file = file_of(folder, here)
+    dense = drawn and n > 60
+    assert [entry.name for entry in file.parent.iterdir()] == ["a.npz" if dense else "a.csv"]
+    assert dense or file.read_text().startswith("row,col,class\n")
+    again = load(file, here, CLASSES)
+    assert places(again) == places(points)
+    assert len(again) == len(points)
+    rows, cols = (positions.astype(int) for positions in (again.rows, again.cols))
+    assert (again.labels == here.labels[rows, cols]).all()
+
+
+def test_every_pixel_of_a_scene_is_kept_in_little_space(tmp_path: Path) -> None:
+    mask = np.kron(np.arange(16, dtype=np.uint8).reshape(4, 4) % 3, np.ones((128, 128), np.uint8))
+    large = ArrayScene("a", np.zeros((512, 512, 3), np.uint8), mask)
+    save(draw(large, Random(), 1.0, 0), tmp_path, large, CLASSES, drawn=True)
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 10_000
+    assert len(load(file_of(tmp_path, large), large, CLASSES)) == 512 * 512
+
+
+def test_a_mask_of_points_that_does_not_fit(tmp_path: Path) -> None:
+    save(draw(scene(), Random(), 1.0, 0), tmp_path, scene(), CLASSES, drawn=True)
+    file = file_of(tmp_path, scene())
+    with pytest.raises(InputError, match="of the classes land, water, deep, road; the scene has 20×30"):
+        load(file, scene(), CLASSES[::-1])
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(InputError, match=r"a\.npz: cannot be read"):
+        load(file, scene(), CLASSES)
 
 
 @pytest.mark.parametrize(
