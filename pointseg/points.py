@@ -57,7 +57,7 @@ def save(points: Points, folder: Path, scene: Scene, classes: Sequence[str], dra
     """Write <scene>.csv: row, col (whole pixels) and class name, a point a line.
 
     Points that were drawn, so that no two lie on one pixel, on more than DENSE of the pixels become <scene>.npz: `mask`
-    (h, w), IGNORE where there is none, and the names of its `classes`. Every pixel of 512×512 is 4 MB as lines, 5 kB so.
+    (h, w), IGNORE where there is none, and the names of its `classes`. As lines, 512×512 are 4 MB.
     """
     pixels = points.rows.astype(int), points.cols.astype(int)
     if drawn and len(points) > DENSE * scene.shape[0] * scene.shape[1]:
@@ -112,7 +112,7 @@ def _load_dense(file: Path, scene: Scene, classes: Sequence[str]) -> Points:
         raise InputError(f"{file}: cannot be read ({error}); remove it, and the points are drawn again.") from error
     if mask.shape != scene.shape or names != list(classes):
         raise InputError(
-            f"{file}: {mask.shape[0]}×{mask.shape[1]} pixels (rows × columns) of the classes {', '.join(names)}; the scene "
-            f"has {scene.shape[0]}×{scene.shape[1]}, and the classes are {', '.join(classes)}."
+            f"{file}: {mask.shape[0]}×{mask.shape[1]} pixels (rows × columns) of the classes {', '.join(names)}; "
+            f"the scene has {scene.shape[0]}×{scene.shape[1]}, and the classes are {', '.join(classes)}."
         )
     return Points.of_pixels(mask, np.flatnonzero(mask != IGNORE))

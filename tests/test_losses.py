@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from pointseg.config import construct
+from pointseg.errors import InputError
 from pointseg.losses.functional import at_points, cross_entropy, focal, upsample
 from pointseg.losses.partial_ce import PartialCrossEntropy
 from pointseg.losses.weighted_partial_ce import WeightedPartialCrossEntropy, class_weights
@@ -164,3 +165,12 @@ def test_weighted_cross_entropy_weighs_each_point_by_its_class() -> None:
     single = cross_entropy(at_points(low, points), points.labels)
     expected = (class_weights(torch.tensor([10, 20, 30, 40]), 100)[points.labels] * single).mean()
     assert loss(low, points).item() == pytest.approx(expected.item())
+
+
+def test_weights_that_are_given_replace_those_by_frequency() -> None:
+    low, points = logits(dtype=torch.float32), batch(40)
+    loss = WeightedPartialCrossEntropy([10, 20, 30, 40], cap=100, weights=[0.0, 0.0, 0.5, 0.0])
+    single = cross_entropy(at_points(low, points), points.labels)
+    assert loss(low, points).item() == pytest.approx(0.5 * single[points.labels == 2].sum().item() / len(single))
+    with pytest.raises(InputError, match=r"loss.weights=\[1, 2\]: give one for each of the 4 classes"):
+        WeightedPartialCrossEntropy([10, 20, 30, 40], cap=100, weights=[1, 2])

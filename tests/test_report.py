@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from scipy import stats
 
 from pointseg.errors import InputError
-from pointseg.reports import claims, experiment, sweeps, tables
+from pointseg.reports import claims, experiment, figures, sweeps, tables
 from pointseg.reports.statistics import Interval, confidence, paired, prediction
 from tests.conftest import ROOT, Outcome
 
@@ -79,6 +79,7 @@ NONE = frame()
         (claims.figure("x", 0.38), [0.37, 0.39, 0.38], [], "0.380 ± 0.025", "holds"),
         (claims.figure("x", 0.10), [0.37, 0.39, 0.38], [], "0.380 ± 0.025", "does not hold"),
         (claims.figure("x", 0.10), [0.37], [], "0.370", "undecided"),
+        (claims.figure("x", 0.80), [0.20, 0.70, 0.60], [], "0.500 ± 0.657", "undecided"),
         (claims.always(lambda runs: runs.x > 1), [2, 3], [], "2 of 2 seeds", "holds"),
         (claims.always(lambda runs: runs.x > 1), [0, 3], [], "1 of 2 seeds", "undecided"),
         (claims.always(lambda runs: runs.x > 1), [0, 1], [], "0 of 2 seeds", "does not hold"),
@@ -119,8 +120,9 @@ def write_run(
     nodes = {
         "sampler": {"_target_": f"pointseg.samplers.{sampler}.{sampler.title()}"},
         "loss": {"_target_": "pointseg.losses.weighted_partial_ce.WeightedPartialCrossEntropy", "cap": 100},
+        "model": {"_target_": "pointseg.models.networks.unet", "weights": "/home/somebody/encoder.pth"},
     }
-    OmegaConf.save({**nodes, "seed": seed, "budget": 0.01, **config}, folder / "config.yaml")
+    OmegaConf.save({**nodes, "seed": seed, "budget": 0.01, "tile_size": 512, **config}, folder / "config.yaml")
 
 
 @pytest.fixture
@@ -154,10 +156,39 @@ def test_the_report_of_a_sweep(sweep: Path, tmp_path: Path) -> None:
     assert "| Random: best mIoU | 0.380 | 0.299 ± 0.002 | does not hold |" in text
     assert "| Stratified arrives earlier: epochs that random needs more | 2 | -1.000 ± 0.000 | does not hold |" in text
     assert "Focal" not in text
+    assert "Partial CE" not in text  # of the second experiment, although its arm is here
+    assert "| model | deeplabv3_resnet50 | unet |" in text
+    assert "| model.weights | COCO_WITH_VOC_LABELS_V1 | encoder.pth |" in text
+    assert "| tile_size |" not in text
     drawn = {file.name for file in (folder / "figures").iterdir()}
     assert {f"learning_curves.{kind}" for kind in ("png", "svg")} <= drawn
     assert {"confusion_random.svg", "confusion_stratified.svg", "IoU_per_class.svg", "class_shares.svg"} <= drawn
     assert_tables_follow_from_the_results(folder)
+
+
+def test_claims_are_judged_in_their_own_experiment_alone(sweep: Path, tmp_path: Path) -> None:
+    for name, told in (("loss", "Partial CE, weighted: best mIoU"), ("label_budget", None), ("my_own", None)):
+        experiment.write(sweep, tmp_path / name, examples=0)
+        text = (tmp_path / name / "README.md").read_text()
+        assert ("The report's claims" in text) == (told is not None)
+        assert told is None or told in text
+        assert "Stratified beats random" not in text
+
+
+def test_the_best_score_is_drawn_against_the_budget(sweep: Path, tmp_path: Path) -> None:
+    for seed in range(3):
+        write_run(sweep / f"more_{seed}", "random", seed, [0.5], budget=100)
+    experiment.write(sweep, tmp_path / "out", examples=0)
+    assert (tmp_path / "out/figures/score_against_budget.svg").exists()
+    lines = figures.score_against([("arm", frame(x=[10, 1000, 10], y=[0.1, 0.5, 0.3]))], "x", "y").axes[0].lines
+    assert np.array_equal(lines[0].get_xydata(), [[10, 0.2], [1000, 0.5]])
+
+
+def test_means_stand_with_their_intervals() -> None:
+    axes = figures.means([("one", frame(x=[0.0, 2.0])), ("other", frame(x=[1.0]))], {"title": "x"}).axes[0]
+    (ends,) = axes.containers[0].lines[2][0].get_segments()
+    assert ends[:, 0] == pytest.approx([1 - (half := confidence([0.0, 2.0]).half), 1 + half])
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["one", "other"]
 
 
 def test_a_run_that_is_there_twice_is_refused(sweep: Path, tmp_path: Path) -> None:
@@ -171,9 +202,7 @@ def assert_tables_follow_from_the_results(folder: Path) -> None:
     assert tables.render(folder.name, results, factors) in (folder / "README.md").read_text()
 
 
-@pytest.mark.parametrize(
-    "file", sorted((ROOT / "experiments").glob("*/results.csv")), ids=lambda file: file.parent.name
-)
+@pytest.mark.parametrize("file", sorted((ROOT / "experiments").glob("*/README.md")), ids=lambda file: file.parent.name)
 def test_the_tables_of_a_stored_experiment_follow_from_its_results(file: Path) -> None:
     assert_tables_follow_from_the_results(file.parent)
 
@@ -190,7 +219,6 @@ def test_the_command_says_what_is_missing(command: Callable[..., Outcome], tmp_p
 def test_an_example_larger_than_a_window_is_shown_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from matplotlib.figure import Figure
 
-    from pointseg.reports import figures
     from tests.test_training import train
 
     train(tmp_path / "run", "tile_size=16", "overlap=4")

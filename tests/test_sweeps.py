@@ -49,6 +49,24 @@ def test_a_sweep_is_gone_on_with_and_reported(command: Command, tmp_path: Path) 
     assert len(list((tmp_path / "experiments/sampling/figures").glob("example*.png"))) == 2
 
 
+def test_causes_are_tried_one_at_a_time(command: Command, tmp_path: Path, layout: Path) -> None:
+    small = [argument for argument in TINY if not argument.startswith("dataset")]
+    sweep = ["-m", "experiment=causes", *small, f"dataset.root={layout}", "dataset.scale=32", "budget=0.01", "seed=0"]
+    for arm in ("dataset.misread=grey", "loss.weights=[1,1,0.1,16.2,1,1]"):
+        swept = command("pointseg.train", *sweep, arm)
+        assert swept.code == 0, swept.output
+    reported = command("pointseg.report", "sweep=sweep", "name=causes", "examples=0")
+    assert reported.code == 0, reported.output
+    text = (tmp_path / "experiments/causes/README.md").read_text()
+    assert "| dataset.misread none, loss.weights [1, 1, 0.1, 16.2, 1, 1] | 1 |" in text
+    assert "| dataset.misread grey, loss.weights none | 1 |" in text
+    assert (
+        "| Stratified: Building has the highest class weight | 6.2 | 0 of 1 seeds | undecided | 1 of 1 seeds |" in text
+    )
+    assert "| Partial CE, weighted: best mIoU | 0.102 |" in text
+    assert "| dataset.scale | 512 | 32 |" in text
+
+
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local", "ray"])
 def test_a_launcher(launcher: str, tmp_path: Path) -> None:
     plugin = f"hydra_plugins.hydra_{launcher.removesuffix('_local')}_launcher"

@@ -4,7 +4,8 @@ Verdicts: "holds", "does not hold", or "undecided" where the runs are too few or
 
 higher    a measure of one arm lies above another's: the sign of the 95 % interval of the paired difference
 similar   the same interval lies within a margin (holds) or wholly beyond it (does not hold)
-figure    a figure of the report, which is one run's: it lies in our 95 % prediction interval for one run
+figure    a figure of the report, which is one run's: it lies outside our 95 % prediction interval for one run (does not
+          hold), or within CLOSE of all of our mean's 95 % interval (holds)
 always    a statement about one run: true of every seed (holds) or of none (does not hold)
 
 A claim is judged in the experiment that it is about, by the name of the report's folder: the runs of another experiment
@@ -38,6 +39,7 @@ PROTOCOL = {
 """The report's protocol by the keys of a run's configuration, and the options of its groups."""
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
+CLOSE = 0.05  # of a score or a share
 Rule = Callable[[pd.DataFrame, pd.DataFrame], tuple[str, str]]
 """The runs of the claim's arm and of the arm it is held against, both by seed → our figure and the verdict."""
 
@@ -69,10 +71,10 @@ def similar(measure: str, margin: float) -> Rule:
 
 def figure(measure: str, reported: float) -> Rule:
     def rule(a: pd.DataFrame, b: pd.DataFrame) -> tuple[str, str]:
-        interval = prediction(a[measure].tolist())
-        inside = interval.low <= reported <= interval.high
-        verdict = HOLDS if inside else FAILS if interval.half >= 0 else UNDECIDED
-        return show(confidence(a[measure].tolist())), verdict
+        one, mean = prediction(a[measure].tolist()), confidence(a[measure].tolist())
+        outside = reported < one.low or reported > one.high
+        close = reported - CLOSE <= mean.low and mean.high <= reported + CLOSE
+        return show(mean), FAILS if outside else HOLDS if close else UNDECIDED
 
     return rule
 

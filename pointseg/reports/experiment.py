@@ -2,7 +2,8 @@
 
 README.md     question, command, environment, tables, figures
 results.csv   a row a run; the tables are made of it alone       learning_curves.csv   a row an epoch of each run
-figures/      learning curves, IoU per class, class shares, confusion matrices, example scenes
+figures/      scores with intervals, learning curves, score against budget, IoU per class, class shares, confusion
+              matrices, example scenes
 """
 
 import logging
@@ -11,6 +12,7 @@ from itertools import takewhile
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from pointseg.config import CONF
 from pointseg.errors import InputError
@@ -42,8 +44,7 @@ def write(sweep: Path, folder: Path, examples: int) -> None:
         with writing(folder / f"{name}.csv") as partial:
             table.to_csv(partial, index=False)
     results, factors = tables.load(folder / "results.csv")
-    arms = tables.arms(results[results.finished], factors)
-    pictures = _figures(runs, sweep, folder, arms, examples)
+    pictures = _figures(runs, sweep, folder, results[results.finished], factors, examples)
     with writing(folder / "README.md") as partial:
         partial.write_text(readme(folder.name, results, factors, pictures))
     log.info("Report: %s", folder / "README.md")
@@ -77,16 +78,20 @@ def header(name: str) -> tuple[str, str]:
 
 
 def _figures(
-    runs: list[sweeps.Run], sweep: Path, folder: Path, arms: list[tuple[str, pd.DataFrame]], examples: int
+    runs: list[sweeps.Run], sweep: Path, folder: Path, finished: pd.DataFrame, factors: list[str], examples: int
 ) -> list[str]:
     """Draw them into `folder`/figures; their names."""
+    arms = tables.arms(finished, factors)
     curves = pd.read_csv(folder / "learning_curves.csv")
     of = {str(run.folder.relative_to(sweep)): run for run in runs}
     drawn = {
+        "means and intervals": figures.means(arms, tables.SCORES),
         "learning curves": figures.learning_curves(arms, curves),
         "IoU per class": figures.iou_per_class(arms),
         "class shares": figures.class_shares(arms),
     }
+    if "budget" in factors:
+        drawn["score against budget"] = _budget_curve(finished, [name for name in factors if name != "budget"])
     for name, members in arms:
         drawn[f"confusion, {name}"] = figures.confusion([of[run] for run in members.run])
     scenes = {
@@ -98,6 +103,12 @@ def _figures(
         # A scene is pixels: as SVG it would be a PNG in wrapping, several times the size.
         figures.save(figure, folder / "figures", _file(name), vector=name in drawn)
     return list(drawn | scenes)
+
+
+def _budget_curve(finished: pd.DataFrame, factors: list[str]) -> Figure:
+    points = finished.filter(regex="^points/").sum(axis=1)
+    named = finished.assign(**{"labelled training pixels": points, "best mIoU, all classes": finished.best_miou})
+    return figures.score_against(tables.arms(named, factors), "labelled training pixels", "best mIoU, all classes")
 
 
 def _file(name: str) -> str:

@@ -1,6 +1,6 @@
 """The figures of an experiment's folder."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -38,14 +38,48 @@ def learning_curves(arms: Arms, curves: pd.DataFrame) -> Figure:
     """Mean over seeds, with a band from the lowest to the highest."""
     figure = Figure(figsize=(4.2 * len(PANELS), 3.6 + 0.2 * len(arms)), layout="constrained")
     for axes, (column, title) in zip(figure.subplots(1, len(PANELS)), PANELS.items(), strict=True):
-        for name, members in arms:
-            epochs = curves[curves.run.isin(members.run)].groupby("epoch")[column]
-            (line,) = axes.plot(epochs.mean(), marker=".", label=name)
-            axes.fill_between(epochs.min().index, epochs.min(), epochs.max(), color=line.get_color(), alpha=0.2)
-        axes.set_title(title)
-        axes.set_xlabel("epoch")
+        _lines(axes, [(name, curves[curves.run.isin(members.run)]) for name, members in arms], "epoch", column)
+        axes.set(title=title, xlabel="epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", fontsize=8)
+    return figure
+
+
+def score_against(arms: Arms, x: str, y: str) -> Figure:
+    """Column `y` against `x` on a log axis, a line an arm: mean over seeds, with a band from the lowest to the highest.
+
+    An arm's runs hold every value of `x`, each once a seed.
+    """
+    figure = Figure(figsize=(6.4, 4 + 0.2 * len(arms)), layout="constrained")
+    axes = figure.subplots()
+    _lines(axes, arms, x, y)
+    axes.set_xscale("log")
+    axes.set(xlabel=x, ylabel=y)
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8)
+    return figure
+
+
+def _lines(axes: Axes, arms: Arms, x: str, y: str) -> None:
+    for name, members in arms:
+        values = members.groupby(x)[y]
+        (line,) = axes.plot(values.mean(), marker=".", label=name)
+        axes.fill_between(values.min().index, values.min(), values.max(), color=line.get_color(), alpha=0.2)
+
+
+def means(arms: Arms, measures: Mapping[str, str]) -> Figure:
+    """Each arm's mean over seeds with its 95 % interval, and its runs; a panel for each title and its column."""
+    figure = Figure(figsize=(2 + 3 * len(measures), 1.2 + 0.3 * len(arms)), layout="constrained")
+    places = np.arange(len(arms))[::-1]  # the first on top
+    for axes, (title, column) in zip(
+        figure.subplots(1, len(measures), sharey=True, squeeze=False)[0], measures.items(), strict=True
+    ):
+        for place, (_, members) in zip(places, arms, strict=True):
+            mean, half = confidence(members[column].tolist())
+            axes.errorbar(mean, place, xerr=half, fmt="|", markersize=12, capsize=3, color="tab:blue")
+            axes.plot(members[column], [place] * len(members), "o", markersize=3, color="black", alpha=0.5)
+        axes.set(title=title, yticks=places, yticklabels=[name for name, _ in arms], ylim=(-0.5, len(arms) - 0.5))
+        axes.grid(axis="x", alpha=0.3)
     return figure
 
 

@@ -12,14 +12,13 @@ from pointseg.reports.claims import Claim
 from pointseg.reports.statistics import confidence, paired
 from pointseg.reports.sweeps import FACTS
 
-MEASURES = {
+SCORES = {
     "best mIoU, all classes": "best_miou",
     "best mIoU, land cover": "best_miou_land_cover",
     "final mIoU, all classes": "final_miou",
     "final accuracy": "final_accuracy",
-    "epoch of the best": "best_epoch",
-    "minutes": "minutes",
 }
+MEASURES = SCORES | {"epoch of the best": "best_epoch", "minutes": "minutes"}
 
 
 def load(file: Path) -> tuple[pd.DataFrame, list[str]]:
