@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 # Keys that say where and how fast a run computes, not what: it may be resumed with others. A key covers those below it.
 MACHINE = (
-    *("resume", "num_workers", "dataset.root"),
+    *("resume", "num_workers", "dataset.root", "sampler.run"),
     *("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.enable_progress_bar"),
 )
 

@@ -8,7 +8,8 @@ scores.json   validation and test scores      events.out…  TensorBoard
 import json
 import logging
 import os
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ from pointseg.errors import InputError
 from pointseg.files import writing
 from pointseg.models.networks import build_network
 from pointseg.models.weights import read_checkpoint
+from pointseg.samplers.margin import Margin
 from pointseg.system import PointSeg
+from pointseg.trained import Accelerator
 from pointseg.types import Dataset, Points, Sampler, Scene
 
 log = logging.getLogger(__name__)
@@ -44,7 +47,7 @@ def build(config: TrainConfig, folder: Path) -> tuple[PointData, PointSeg]:
     model = build_network(config.model, len(dataset.classes), dataset.bands)
     data = PointData(
         dataset,
-        partial(_annotate, config, dataset, sampler),
+        _annotator(config, dataset, sampler),
         folder / "points",
         construct(config.tiles),
         construct(config.augment, tile_size=config.tile_size),
@@ -66,6 +69,15 @@ def build(config: TrainConfig, folder: Path) -> tuple[PointData, PointSeg]:
         config.batch_size,
     )
     return data, system
+
+
+def _annotator(config: TrainConfig, dataset: Dataset, sampler: Any) -> Callable[[Scene], Points]:
+    if not isinstance(sampler, Margin) or config.points is not None:
+        return partial(_annotate, config, dataset, sampler)
+    accelerator: Accelerator = "cpu" if on_cpu(config) else "auto"
+    # Over all scenes at once, and only where a scene has no points yet.
+    chosen = cache(partial(sampler.annotate, dataset, config.budget, config.seed, accelerator))
+    return lambda scene: chosen()[scene.id]
 
 
 def _annotate(config: TrainConfig, dataset: Dataset, sampler: Any, scene: Scene) -> Points:

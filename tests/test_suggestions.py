@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pointseg import suggestions
 from pointseg.errors import InputError
-from pointseg.rasters import open_rasters
-from pointseg.suggestions import Rules, choose, sample, write
+from pointseg.rasters import Raster, open_rasters
+from pointseg.samplers import margin
+from pointseg.samplers.margin import Rules, choose, sample
+from pointseg.suggestions import write
 from pointseg.trained import Trained
 from pointseg.types import RGB
 from tests.site import CRS, NAMES, write_image
@@ -64,6 +65,13 @@ def test_a_short_supply_gives_fewer() -> None:
     assert len(choose(pixels(0, scenes=1, side=10), NONE, Rules(50, 1, 8, 0))) < 6
 
 
+def test_no_pixel_is_suggested_twice() -> None:
+    table = pixels(0, scenes=1, side=6)
+    taken = table.iloc[::2]
+    chosen = choose(table, taken, Rules(len(table), 1, 0, 0))
+    assert sorted(chosen.index) == list(range(1, 36, 2))
+
+
 def edge(images: Tensor) -> Tensor:
     """Sure of everything but the pixels of value 130."""
     sure = torch.tensor([0.9, 0.08, 0.02]).view(1, 3, 1, 1).expand(-1, -1, *images.shape[2:])
@@ -78,7 +86,7 @@ def model(predict: Any) -> Trained:
 def test_what_is_sampled_is_what_is_predicted_and_never_without_data(tmp_path: Path) -> None:
     labels = write_image(tmp_path / "a.tif", nodata=0, hole=(slice(0, 20), slice(0, 20)))
     rasters = open_rasters({"a": tmp_path / "a.tif"})
-    table = sample(model(edge), rasters, 2, 0)
+    table = sample(model(edge), rasters, Raster.valid, 2, 0)
     assert len(table) == labels.size - 400  # fewer than SAMPLE: all of them
     assert not ((table["row"] < 20) & (table["col"] < 20)).any()
     there = labels[table["row"], table["col"]]
@@ -89,9 +97,9 @@ def test_what_is_sampled_is_what_is_predicted_and_never_without_data(tmp_path: P
 
 
 def test_a_large_scene_is_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(suggestions, "SAMPLE", 2000)
+    monkeypatch.setattr(margin, "SAMPLE", 2000)
     write_image(tmp_path / "a.tif")
-    table = sample(model(edge), open_rasters({"a": tmp_path / "a.tif"}), 2, 0)
+    table = sample(model(edge), open_rasters({"a": tmp_path / "a.tif"}), Raster.valid, 2, 0)
     assert 1700 < len(table) < 2300
     assert table["row"].max() > 90
     assert table["col"].max() > 120

@@ -15,6 +15,7 @@ from pointseg import runs
 from pointseg.config import CONF, parse
 from pointseg.fit import fit, make_trainer
 from tests.conftest import options
+from tests.test_samplers import OF_THEIR_OWN
 
 SCENES = [
     "dataset=synthetic",
@@ -53,7 +54,8 @@ GROUPS = ("sampler", "tiles", "loss", "optimizer", "schedule", "model")
 
 
 @pytest.mark.parametrize(
-    ("group", "option"), [(group, option) for group in GROUPS for option in options(group) if option != "file"]
+    ("group", "option"),
+    [(group, option) for group in GROUPS for option in options(group) if option not in OF_THEIR_OWN],
 )
 def test_every_option_takes_a_training_step(group: str, option: str, tmp_path: Path) -> None:
     overrides = [f"{group}={option}", "model.weights=null"]

@@ -1,0 +1,128 @@
+"""Rounds of annotation in which the masks answer."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pointseg import points as annotation
+from pointseg.errors import InputError
+from pointseg.samplers import margin
+from pointseg.samplers.margin import Margin
+from pointseg.scenes import whole
+from pointseg.types import IGNORE, Dataset, Points
+from tests.conftest import ArrayScene, Outcome
+from tests.site import NAMES
+from tests.test_suggestions import edge, model
+from tests.test_sweeps import TINY
+
+EACH = 10  # points of each scene in the earlier run
+
+
+def scenes(number: int) -> list[ArrayScene]:
+    """`edge` is unsure of the left third; the upper half of that has no label."""
+    labels = np.random.default_rng(number).integers(0, 3, (40, 60)).astype(np.uint8)
+    labels[:20, :20] = IGNORE
+    pixels = np.full((40, 60, 3), 200, np.uint8)
+    pixels[:, :20] = 130
+    return [ArrayScene(f"{number}/{i}", pixels, labels, f"group {number}") for i in range(2)]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Dataset]:
+    """The folder of a run that has its points, and its dataset; the network is `edge`."""
+    monkeypatch.setattr(margin, "load_run", lambda *args, **kwargs: model(edge))
+    splits = {"train": scenes(1), "val": scenes(2)}
+    for scene in [*splits["train"], *splits["val"]]:
+        left = (scene.labels != IGNORE) & (np.arange(60) < 20)
+        flat = np.random.default_rng(0).choice(np.flatnonzero(left), EACH, replace=False)
+        annotation.save(Points.of_pixels(scene.labels, flat), annotation.file_of(tmp_path / "points", scene), NAMES)
+    return tmp_path, Dataset(NAMES, np.zeros((3, 3), np.uint8), (True,) * 3, splits)
+
+
+@pytest.mark.parametrize("distance", [0, 3])
+def test_a_round_adds_labelled_points_to_those_of_the_run(
+    run: tuple[Path, Dataset], distance: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, dataset = run
+    caplog.set_level(logging.INFO)
+    found = Margin(str(folder), 0.2, distance).annotate(dataset, 2 * EACH, 0, "cpu")
+    assert sum(len(found[scene.id]) for scene in dataset.splits["train"]) == 4 * EACH
+    for scene in [*dataset.splits["train"], *dataset.splits["val"]]:
+        there = annotation.load(annotation.file_of(folder / "points", scene), scene, NAMES)
+        points = found[scene.id]
+        rows, cols = points.rows.astype(int), points.cols.astype(int)
+        assert (rows[:EACH] == there.rows).all()
+        assert (cols[:EACH] == there.cols).all()
+        assert (points.labels == scene.mask(whole(scene))[rows, cols]).all()
+        assert (points.labels != IGNORE).all()
+        assert (cols[EACH:] < 20).all()  # where the network is unsure
+        apart = np.hypot(rows[:, None] - rows, cols[:, None] - cols) + 99 * np.eye(len(rows))
+        assert apart[EACH:].min(initial=99) >= max(distance, 1)
+    assert all(len(found[scene.id]) == EACH for scene in dataset.splits["val"])
+    assert f"Suggested: {2 * EACH} points; " in caplog.text
+    assert "; 0 more lay" not in caplog.text  # half of the uncertain pixels have no label
+
+
+@pytest.mark.parametrize(
+    ("budget", "distance", "message"),
+    [
+        (EACH, 3, "has 20 of them already; give a larger budget"),
+        (1000, 30, "of the 1,980 points wanted lie 30 pixels apart; lower sampler.distance"),
+    ],
+)
+def test_a_round_that_cannot_be(run: tuple[Path, Dataset], budget: int, distance: int, message: str) -> None:
+    folder, dataset = run
+    with pytest.raises(InputError, match=message):
+        Margin(str(folder), 0.2, distance).annotate(dataset, budget, 0, "cpu")
+
+
+def test_a_run_of_other_classes(run: tuple[Path, Dataset]) -> None:
+    folder, dataset = run
+    other = Dataset(("a", "b", "c"), dataset.palette, dataset.land_cover, dataset.splits)
+    with pytest.raises(InputError, match="but the dataset has a, b, c"):
+        Margin(str(folder), 0.2, 3).annotate(other, 99, 0, "cpu")
+
+
+def read(run: Path, split: str) -> set[tuple[Any, ...]]:
+    """(scene, row, col, class) of the points on a split's tile."""
+    files = list((run / "points" / split).glob("*.csv"))
+    assert len(files) == 9
+    rows = [(file.stem, *row) for file in files for row in pd.read_csv(file).itertuples(index=False, name=None)]
+    assert len(set(rows)) == len(rows)
+    return set(rows)
+
+
+def test_rounds_go_on_and_are_reported(command: Callable[..., Outcome], tmp_path: Path) -> None:
+    job = ["pointseg.active", *TINY[:-1], "~dataset.scale", "tiles.tiles=8", "query.distance=2"]
+    job += ["start=3", "random=[5]", "hydra.run.dir=sweep/seed0"]
+    first = command(*job, "rounds=[5]")
+    assert first.code == 0, first.output
+    runs = [tmp_path / f"sweep/seed0/{name}" for name in ("random_budget3", "margin_budget5", "margin_budget8")]
+    before = {file: file.stat().st_mtime_ns for file in runs[1].rglob("*.*")}
+    more = command(*job, "rounds=[5,8]")
+    assert more.code == 0, more.output
+    assert more.output.count("this run is finished") == 3
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+    points = [read(run, "Tile 1") for run in runs]
+    assert [len(found) for found in points] == [27, 45, 72]
+    assert points[0] < points[1] < points[2]
+    assert len({read(run, "Tile 2") == read(runs[0], "Tile 2") for run in runs}) == 1
+    (tmp_path / "sweep").rename(tmp_path / "moved")
+    again = command(*job[:-1], "hydra.run.dir=moved/seed0", "rounds=[5,8]")
+    assert again.output.count("this run is finished") == 4, again.output
+
+    reported = command("pointseg.report", "sweep=moved", "name=active", "examples=0")
+    assert reported.code == 0, reported.output
+    text = (tmp_path / "experiments/active/README.md").read_text()
+    assert "python -m pointseg.active -m seed=0,1,2" in text
+    assert "| margin, budget 8 | 1 |" in text
+    assert "| margin | 72 |" in text
+
+    refused = command(*job[:-1], "hydra.run.dir=moved/seed0", "rounds=[5,8]", "+random_=[5]")
+    assert "random_: the configuration has no such key" in refused.output
+    assert "Traceback" not in refused.output
