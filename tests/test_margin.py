@@ -40,7 +40,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Dataset]
     for scene in [*splits["train"], *splits["val"]]:
         left = (scene.labels != IGNORE) & (np.arange(60) < 20)
         flat = np.random.default_rng(0).choice(np.flatnonzero(left), EACH, replace=False)
-        annotation.save(Points.of_pixels(scene.labels, flat), annotation.file_of(tmp_path / "points", scene), NAMES)
+        annotation.save(Points.of_pixels(scene.labels, flat), tmp_path / "points", scene, NAMES, drawn=True)
     return tmp_path, Dataset(NAMES, np.zeros((3, 3), np.uint8), (True,) * 3, splits)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from pointseg.config import GROUPS
-from pointseg.reports import claims
+from pointseg.reports import claims, curves
 from pointseg.reports.claims import Claim
 from pointseg.reports.statistics import confidence, paired
 from pointseg.reports.sweeps import FACTS
@@ -35,6 +35,7 @@ def render(name: str, results: pd.DataFrame, factors: list[str]) -> str:
     sections = {
         "Scores": _arms(finished, factors),
         "Arms compared": _comparisons(finished, factors),
+        "Random points needed for the same mIoU": _savings(finished, factors),
         "The report's claims": _claims(claims.CLAIMS.get(name, []), finished, factors),
         "Not finished": _table(
             ["run", "epochs"], ([run, str(n)] for run, n in zip(*_unfinished(results), strict=True))
@@ -81,6 +82,34 @@ def _comparisons(results: pd.DataFrame, factors: list[str]) -> str:
                 numbers = [str(n), claims.show(difference), f"{p:.3f}", f"{effect:.1f}", higher]
                 rows.append([f"{name} − {other}", what, *numbers])
     return _table(["arms", "measure", "seeds", "difference", "p", "effect size", "higher"], rows)
+
+
+def _savings(results: pd.DataFrame, factors: list[str]) -> str:
+    """A row for each sampler and budget; the other factors being equal."""
+    if not {"sampler", "budget"} <= set(factors):
+        return ""
+    others = [name for name in factors if name not in ("sampler", "budget")]
+    rows, statements = [], []
+    for _, runs in list(results.groupby(others)) if others else [((), results)]:
+        random = runs[runs.sampler == "random"]
+        chosen = runs[runs.sampler != "random"]
+        for name, members in arms(chosen, ["sampler", *others]) if len(random) else []:
+            found, mean = curves.savings(members.reset_index(), random)
+            for points, miou, needed, difference in found:
+                saved = [claims.show(miou), f"{needed:,.0f}", f"{needed / points:.2f}"]
+                half = ["–", "–"] if difference is None else [claims.show(difference), claims.sign(difference)]
+                rows.append([name, f"{points:,.0f}", *saved, *half])
+            if mean is not None:
+                statements.append(f"- {name}, the mean over its budgets: {claims.show(mean)}, {claims.sign(mean)}.")
+    if not rows:
+        return ""
+    columns = ["points", "mIoU", "random points needed", "times as many", "− twice as many random", "half suffices"]
+    goal = (
+        "Random points needed: where their mean mIoU reaches that of the others, interpolated over the logarithm of\n"
+        "their number (inf: not within the numbers tried; the smallest number tried stands for it and fewer). Half as\n"
+        "many points suffice where their mIoU less that of twice as many random ones, seed by seed, lies above zero:"
+    )
+    return "\n\n".join([_table(["arm", *columns], rows), goal, "\n".join(statements)]).strip()
 
 
 def _claims(about: list[Claim], results: pd.DataFrame, factors: list[str]) -> str:
