@@ -22,18 +22,6 @@ def every_pixel(side: int) -> Points:
 
 
 @settings(max_examples=60)
-@given(st.integers(20, 120), st.integers(0, 2**32))
-def test_no_point_is_lost_doubled_or_relabelled(side: int, seed: int) -> None:
-    augment = Augment(SIDE)
-    image, points = augment(coordinates(side), every_pixel(side), np.random.default_rng(seed))
-    assert image.shape == (SIDE, SIDE, 3)
-    assert sorted(points.labels.tolist()) == list(range(side * side))
-    for axis in (points.rows, points.cols):
-        assert axis.min() >= -0.5
-        assert axis.max() < SIDE - 0.5
-
-
-@settings(max_examples=60)
 @given(st.sampled_from([30, 48, 100, 120]), st.integers(0, 2**32))
 def test_points_move_with_the_image_to_a_fraction_of_a_pixel(side: int, seed: int) -> None:
     augment = Augment(SIDE, colour=0)

@@ -7,10 +7,9 @@ import torch
 
 from pointseg.augment import Augment
 from pointseg.data import Epoch, PointData
-from pointseg.errors import InputError
 from pointseg.points import draw
 from pointseg.samplers.random import Random
-from pointseg.tiles import AroundPoints, Grid
+from pointseg.tiles import Grid
 from pointseg.types import IGNORE, Dataset
 from tests.conftest import ArrayScene
 
@@ -59,27 +58,6 @@ def epoch(built: PointData, number: int = 0) -> list[Any]:
     return list(loader)
 
 
-def test_an_epoch_shows_every_point_once_with_its_own_label(tmp_path: Path) -> None:
-    built = data(tmp_path)
-    batches = epoch(built)
-    assert sum(len(batch.labels) for batch in batches) == sum(built.counts)
-    for batch in batches:
-        tile, row, col = batch.points.long().unbind(1)
-        assert (batch.images[tile, 0, row, col] == batch.labels).all()
-        assert batch.images.shape[1:] == (3, TILE, TILE)
-        assert batch.images.is_contiguous(memory_format=torch.channels_last)
-
-
-def test_points_are_drawn_once_and_only_for_training_and_validation(tmp_path: Path) -> None:
-    built = data(tmp_path)
-    before = {file: file.read_text() for file in tmp_path.rglob("*.csv")}
-    assert {file.stem for file in before} == {"a", "b", "c", "e", "f"}
-    epoch(built, 0)
-    epoch(built, 1)
-    data(tmp_path, annotate=lambda scene: draw(scene, Random(), 0.2, 99))  # what is drawn stays drawn
-    assert {file: file.read_text() for file in tmp_path.rglob("*.csv")} == before
-
-
 def test_a_class_without_a_point_is_warned_of_by_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     data(tmp_path)
     assert "No training point has the class z" in caplog.text
@@ -96,21 +74,6 @@ def test_tiles_do_not_depend_on_the_number_of_workers(tmp_path: Path, workers: i
     assert not torch.equal(run(0)[0].images, run(0, number=1)[0].images)
 
 
-@pytest.mark.parametrize(
-    ("tiles", "batch_size", "sizes"), [(7, 3, [3, 4]), (8, 3, [3, 3, 2]), (2, 4, [2]), (45, 4, [4] * 10 + [5])]
-)
-def test_no_batch_of_one_is_left(tiles: int, batch_size: int, sizes: list[int]) -> None:
-    batches = list(Epoch(Grid(), [(TILE, TILE)] * tiles, [], TILE, batch_size, seed=0))
-    assert [len(batch) for batch in batches] == sizes
-    assert sorted(request.tile.scene for batch in batches for request in batch) == list(range(tiles))
-
-
-@pytest.mark.parametrize(("tiles", "batch_size"), [(5, 1), (1, 4)])
-def test_a_batch_of_one_image_is_refused(tiles: int, batch_size: int) -> None:
-    with pytest.raises(InputError, match="batch norm needs two"):
-        Epoch(Grid(), [(TILE, TILE)] * tiles, [], TILE, batch_size, seed=0)
-
-
 def test_ranks_share_tiles_and_scenes_without_overlap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     built = data(tmp_path)
     alone = list(Epoch(Grid(), [(40, 40)] * 4, [], TILE, 6, seed=0))
@@ -123,26 +86,3 @@ def test_ranks_share_tiles_and_scenes_without_overlap(tmp_path: Path, monkeypatc
         scenes += [labelled.scene.id for labelled in built.val_dataloader()]
     assert [sorted(a + b) for a, b in zip(*shares, strict=True)] == [sorted(batch) for batch in alone]
     assert sorted(scenes) == ["c", "e", "f"]
-
-
-def test_splits_that_share_a_group_are_refused_unless_asked_for() -> None:
-    shared = {"test": [scene("d", "1")]}
-    with pytest.raises(InputError, match=r"'1' stands in both 'train' and 'test'"):
-        dataset(**shared)
-    assert dataset(**shared, leaks=True).leaks
-    with pytest.raises(InputError, match="'val' holds no scene"):
-        dataset(val=[])
-
-
-def test_tiles_around_points_hold_them_and_use_each_equally_often(tmp_path: Path) -> None:
-    def few(scene: Any) -> Any:
-        return draw(scene, Random(), 5, 0)
-
-    built = data(tmp_path, Augment(TILE, scale=2), annotate=few, tiling=AroundPoints(25), batch_size=5)
-    batches = epoch(built)
-    assert [len(batch.images) for batch in batches] == [5] * 5
-    assert all(len(set(batch.points[:, 0].tolist())) == 5 for batch in batches)  # no tile is empty
-    loader = built.train_dataloader()
-    kept = [(tile.scene, *tile.kept) for batch in loader.sampler for tile, _ in batch]  # type: ignore[union-attr, misc]
-    assert {kept.count(point) for point in kept} == {2, 3}  # 25 tiles about 10 points
-    assert len(set(kept)) == 10

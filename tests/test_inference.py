@@ -57,17 +57,6 @@ def test_a_constant_gives_a_constant(shape: tuple[int, int, int, float, int]) ->
     assert torch.allclose(result, torch.tensor(0.5), atol=1e-6)
 
 
-def test_windows_fade_into_each_other() -> None:
-    """Windows that disagree (each predicts its own mean) leave no step where the next one begins."""
-
-    def own_mean(images: Tensor) -> Tensor:
-        return images.float().mean((2, 3), keepdim=True).expand(-1, -1, *images.shape[2:])
-
-    blended = stitched(own_mean, 64, 200, 64, 32, 2)
-    abrupt = stitched(own_mean, 64, 200, 64, 0, 2)
-    assert blended.diff(dim=2).abs().max() < abrupt.diff(dim=2).abs().max() / 4
-
-
 def test_at_most_batch_size_windows_are_predicted_at_once() -> None:
     sizes = []
 

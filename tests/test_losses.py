@@ -87,36 +87,6 @@ def test_partial_cross_entropy_is_torch_s_with_ignored_pixels() -> None:
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_no_labels_mean_zero_with_a_gradient(name: str) -> None:
-    low = logits(dtype=torch.float32)
-    loss = build(name)(low, batch(0))
-    loss.backward()
-    assert loss.item() == 0
-    assert low.grad is not None
-    assert (low.grad == 0).all()
-
-
-@pytest.mark.parametrize("name", LOSSES)
-def test_the_mean_is_over_labelled_points_only(name: str) -> None:
-    """Unlabelled pixels and empty tiles neither dilute the loss nor reach it."""
-    low, points = logits(dtype=torch.float32), batch(40)
-    loss = build(name)
-    wider = Batch(torch.zeros(5, 3, 33, 47, dtype=torch.uint8), points.points, points.labels)
-    more = torch.cat([low.detach(), torch.full((3, 4, 5, 7), 1e3)])
-    assert loss(more, wider).item() == pytest.approx(loss(low, points).item(), rel=1e-5)
-
-
-@pytest.mark.parametrize("name", LOSSES)
-def test_only_cells_beside_a_point_get_a_gradient(name: str) -> None:
-    low = logits(dtype=torch.float32, shape=(2, 4, 8, 8))
-    points = Batch(torch.zeros(2, 3, 64, 64, dtype=torch.uint8), torch.tensor([[1.0, 12, 20]]), torch.tensor([2]))
-    (gradient,) = torch.autograd.grad(build(name)(low, points), low)
-    touched = gradient.abs().sum(1).nonzero()
-    # Row 12 lies between the centres (3.5, 11.5, 19.5, …) of cells 1 and 2, column 20 of cells 2 and 3.
-    assert {tuple(index) for index in touched.tolist()} == {(1, r, c) for r in (1, 2) for c in (2, 3)}
-
-
-@pytest.mark.parametrize("name", LOSSES)
 def test_a_step_lowers_it_and_extreme_logits_stay_finite(name: str) -> None:
     low, points, loss = logits(dtype=torch.float32), batch(40), build(name)
     before = loss(low, points)
@@ -128,16 +98,6 @@ def test_a_step_lowers_it_and_extreme_logits_stay_finite(name: str) -> None:
     assert math.isfinite(value.item())
     assert extreme.grad is not None
     assert extreme.grad.isfinite().all()
-
-
-def test_focal_is_the_paper_s_formula_with_softmax() -> None:
-    low = logits(shape=(50, 6))
-    labels = torch.arange(50) % 6
-    p = low.detach().exp() / low.detach().exp().sum(1, keepdim=True)
-    p_t = p[torch.arange(50), labels]
-    expected = -0.25 * (1 - p_t) ** 2 * p_t.log()
-    assert torch.allclose(focal(low, labels, 0.25, 2), expected, atol=1e-12, rtol=0)
-    assert torch.allclose(focal(low, labels, 1, 0), cross_entropy(low, labels))
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])

@@ -1,7 +1,6 @@
 """Whole runs in memory-sized pieces: every option builds and steps, and a run folder reloads alone."""
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -110,12 +109,6 @@ def test_another_run_s_points_are_used_as_they_are(tmp_path: Path) -> None:
     train(tmp_path / "second", f"points={tmp_path / 'first/points'}", "seed=5")
     first, second = (sorted((tmp_path / name / "points").rglob("*.csv")) for name in ("first", "second"))
     assert [file.read_text() for file in second] == [file.read_text() for file in first] != []
-
-
-def test_batches_without_any_point_are_ordinary(tmp_path: Path) -> None:
-    """One point a scene of four tiles: most batches of two tiles hold none."""
-    options = ("budget=1", "tile_size=16", "overlap=0", "batch_size=2", "trainer.limit_train_batches=1.0")
-    assert math.isfinite(train(tmp_path, *options)["val"]["final"]["loss"])
 
 
 def test_tensorboard_shows_losses_scores_pictures_and_hparams(tmp_path: Path) -> None:
