@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint
+.PHONY: demo test lint audit reliability
 demo: $(VENV)/installed
 	rm -rf outputs/demo
 	$(BIN)/python -m pointseg.train experiment=demo hydra.run.dir=outputs/demo
@@ -16,6 +16,17 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Known weaknesses of the installed packages. It asks the packages' index, and fails where that cannot tell.
+audit: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --editable '.[audit]'
+	$(BIN)/python -m pip freeze --exclude-editable > $(VENV)/frozen.txt
+	$(BIN)/pip-audit --strict --no-deps --disable-pip --progress-spinner off -r $(VENV)/frozen.txt || \
+		(echo 'Either the weaknesses above, or the database could not be reached ("not found", "ConnectionError"): then nothing was audited.'; exit 1)
+
+# docs/reliability.md; an hour on two cores.
+reliability: $(VENV)/installed
+	$(BIN)/python -m benchmarks.reliability
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pointseg needs Python 3.11 or newer; give one as in: make PYTHON=python3.12")'

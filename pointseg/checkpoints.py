@@ -5,7 +5,6 @@ is written beside its place and renamed, in this order; what a kill left undone 
 """
 
 import logging
-import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 from omegaconf import DictConfig, OmegaConf
 
-from pointseg import runs
+from pointseg import processes, runs
 from pointseg.errors import InputError
 from pointseg.files import writing
 from pointseg.system import PointSeg
@@ -28,7 +27,7 @@ log = logging.getLogger(__name__)
 # Keys that say where and how fast a run computes, not what: it may be resumed with others. A key covers those below it.
 MACHINE = (
     *("resume", "num_workers", "dataset.root", "sampler.run"),
-    *("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.enable_progress_bar"),
+    *("trainer.accelerator", "trainer.enable_progress_bar"),
 )
 
 
@@ -62,6 +61,7 @@ class Keeper(Checkpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, PointSeg)
+        self._refuse_what_is_not_finite(trainer, pl_module)
         now = time.monotonic()
         self.seconds, self._since = self.seconds + now - self._since, now
         trainer.save_checkpoint(self.folder / "last.ckpt")
@@ -72,6 +72,16 @@ class Keeper(Checkpoint):
                 "Epoch %d of %s: validation mIoU %.3f over all classes, %.3f over land cover, loss %.3f",
                 *(history[-1]["epoch"], trainer.max_epochs),
                 *(history[-1][name] for name in ("miou_all_classes", "miou_land_cover", "loss")),
+            )
+
+    def _refuse_what_is_not_finite(self, trainer: Trainer, system: PointSeg) -> None:
+        """A finite loss can have a gradient that is not; its weights would end this run, resumed, at once."""
+        finite = all(bool(value.isfinite().all()) for value in system.state_dict().values())
+        if not trainer.strategy.reduce_boolean_decision(finite):
+            raise InputError(
+                f"After epoch {trainer.current_epoch + 1} the network's weights are not finite, and are not kept: "
+                f"{self.folder / 'last.ckpt'}, if there is one, is of the epoch before. Lower optimizer.lr, or take "
+                "trainer.precision=32-true, in another folder."
             )
 
     def _publish(self, history: list[dict[str, Any]], epoch: int) -> None:
@@ -89,8 +99,9 @@ def begin(cfg: DictConfig, resume: bool, folder: Path) -> Path | None:
     Raises InputError where the folder holds a run that is not to be resumed, or one of another configuration.
     """
     file, last = folder / "config.yaml", folder / "last.ckpt"
-    # The first process has begun the run by the time that it starts the others.
-    if file.exists() and "LOCAL_RANK" not in os.environ:
+    if processes.rank():  # the first has begun the run
+        return last if resume and last.exists() else None
+    if file.exists():
         if not resume:
             raise InputError(
                 f"{folder} already holds a run; go on with it with resume=true, give another folder with "

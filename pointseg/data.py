@@ -95,7 +95,8 @@ class Tiles(torch.utils.data.Dataset[Batch]):
             np.stack([np.full(len(points), i), points.rows, points.cols], 1) for i, (_, points) in enumerate(tiles)
         ]
         labels = np.concatenate([points.labels for _, points in tiles])
-        return Batch(images, torch.from_numpy(np.concatenate(positions)).float(), torch.from_numpy(labels))
+        scenes = tuple(self.scenes[request.tile.scene].id for request in requests)
+        return Batch(images, torch.from_numpy(np.concatenate(positions)).float(), torch.from_numpy(labels), scenes)
 
     def _tile(self, request: Request) -> tuple[np.ndarray, Points]:
         index, window, kept = request.tile
@@ -105,17 +106,24 @@ class Tiles(torch.utils.data.Dataset[Batch]):
         return self.augment(read(scene, window), self.points[index].crop(window), rng)
 
 
-class Evaluation(torch.utils.data.Dataset[LabelledScene]):
-    """The scenes of a split that fall to this process: each to exactly one, none twice."""
+class Evaluation(torch.utils.data.Dataset[LabelledScene | None]):
+    """The scenes of a split that fall to this process: each to exactly one, none twice.
+
+    Where they do not divide, the last of some processes is None: all take equally many steps, as Lightning skips
+    the evaluation of a process that has none, and the others would wait for its scores.
+    """
 
     def __init__(self, scenes: Sequence[Scene], points: dict[str, Points]) -> None:
         rank, ranks = _place()
         self.scenes, self.points = scenes[rank::ranks], points
+        self.steps = -(-len(scenes) // ranks)
 
     def __len__(self) -> int:
-        return len(self.scenes)
+        return self.steps
 
-    def __getitem__(self, index: int) -> LabelledScene:
+    def __getitem__(self, index: int) -> LabelledScene | None:
+        if index == len(self.scenes):
+            return None
         scene = self.scenes[index]
         return LabelledScene(scene, self.points.get(scene.id))
 

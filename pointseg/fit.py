@@ -18,7 +18,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig
 
-from pointseg import metrics, runs
+from pointseg import metrics, processes, runs
 from pointseg.checkpoints import Keeper, WholeFiles, begin
 from pointseg.config import TrainConfig, construct, parse
 from pointseg.data import PointData
@@ -35,14 +35,17 @@ def fit(cfg: DictConfig, folder: Path, choices: dict[str, Any]) -> float:
 
     choices: the chosen option of each configuration group, shown in TensorBoard's HParams.
     """
+    if processes.rank():
+        logging.getLogger("pointseg").setLevel(logging.ERROR)  # the first process says it
     config = parse(cfg)
-    checkpoint = begin(cfg, config.resume, folder)
-    stored = runs.read_scores(folder)
-    if "finished" in stored:
-        log.info("%s: this run is finished; its stored score is used.", folder)
-        return float(stored["val"]["best"][runs.MONITOR])
-    lightning.seed_everything(config.seed, workers=True, verbose=False)
-    data, system = runs.build(config, folder)
+    with processes.in_turn(folder) as folder:
+        checkpoint = begin(cfg, config.resume, folder)
+        stored = runs.read_scores(folder)
+        if "finished" in stored:
+            log.info("%s: this run is finished; its stored score is used.", folder)
+            return float(stored["val"]["best"][runs.MONITOR])
+        lightning.seed_everything(config.seed, workers=True, verbose=False)
+        data, system = runs.build(config, folder)
     hparams = _hparams(config, choices)
     logger = TensorBoardLogger(folder, name="", version="", default_hp_metric=False, purge_step=_step(checkpoint))
     logger.hparams.update(hparams)
@@ -56,7 +59,8 @@ def fit(cfg: DictConfig, folder: Path, choices: dict[str, Any]) -> float:
     )
     if config.compile:
         system.model.compile()
-    _train(trainer, system, data, checkpoint)
+    with processes.of_one_job(trainer, folder):
+        _train(trainer, system, data, checkpoint)
     best = runs.best(system.history)
     names = ("miou_all_classes", "miou_land_cover", "accuracy", "kappa", "epoch")
     logger.log_hyperparams(hparams, {f"best/{name}": best[name] for name in names})
@@ -108,7 +112,8 @@ def make_trainer(config: TrainConfig, **facts: Any) -> Trainer:
     # A tile is cut in milliseconds and a network step takes longer: more workers would not help a CPU.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")  # Lightning 2.6 with torch 2.15
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its tips; the device is said below
+    for part in ("pytorch", "fabric"):
+        logging.getLogger(f"lightning.{part}").setLevel(logging.WARNING)  # its tips; the device is said below
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")  # it logs by the epoch then
     # A log file gets a line for each validation instead of a thousand states of a bar.
     node = {"enable_progress_bar": sys.stderr.isatty(), **config.trainer}

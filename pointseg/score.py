@@ -1,6 +1,7 @@
 """Evaluation of a run: scores.json and pictures."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from pointseg import baseline, calibration, metrics, runs
@@ -26,6 +27,8 @@ def evaluate(
     if checkpoint not in ("best", "last"):
         raise InputError(f"checkpoint={checkpoint}: choose best or last.")
     config, data, system = runs.load(folder, checkpoint, overrides)
+    one = {"devices": 1, "num_nodes": 1, "strategy": "auto"}  # process, however many have trained
+    config = replace(config, trainer={**config.trainer, **one})
     if split not in data.dataset.splits:
         there = ", ".join(data.dataset.splits)
         raise InputError(f"split={split}: this run holds no points out for it; choose of {there}, as in split=val.")

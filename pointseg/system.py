@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import lightning
@@ -14,7 +15,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
-from pointseg import metrics
+from pointseg import finite, metrics
 from pointseg.inference import paste, predict_scene, probabilities
 from pointseg.losses.functional import at_points
 from pointseg.types import IGNORE, Batch, Dataset, Points, Scene
@@ -81,11 +82,24 @@ class PointSeg(lightning.LightningModule):
         if index == 0:
             self._reseed()
         logits = self.model(batch.images)
-        loss: Tensor = self.loss(logits, batch)
+        loss, points = self._over_processes(self.loss(logits, batch), batch)
         self.point_metrics.update(at_points(logits.detach(), batch), batch.labels)
         # An epoch's mean is over points, as the loss is; a batch without any counts as one.
-        self.log("train/loss", loss, on_epoch=True, prog_bar=True, batch_size=max(len(batch.labels), 1))
+        self.log("train/loss", loss, on_epoch=True, prog_bar=True, batch_size=max(points, 1), sync_dist=True)
         return loss
+
+    def _over_processes(self, loss: Tensor, batch: Batch) -> tuple[Tensor, int]:
+        """The loss so weighted that its mean over processes is that over the points of all, and the number of these.
+
+        DDP averages gradients over processes, whose batches hold different numbers of points.
+        Raises InputError, in every process, where the loss of one is not finite.
+        """
+        n = len(batch.labels)
+        counts = torch.stack([torch.tensor(n, device=loss.device), (~loss.isfinite()).long()])
+        total, faults = self.trainer.strategy.reduce(counts, reduce_op="sum").tolist()
+        if faults:
+            finite.stop(Path(self.trainer.default_root_dir), loss, batch, self.current_epoch, self.global_step)
+        return loss * (n * self.trainer.world_size / total if total else 1.0), total
 
     def on_fit_start(self) -> None:
         self._seed = torch.initial_seed()
@@ -105,15 +119,15 @@ class PointSeg(lightning.LightningModule):
         values = metrics.scores(self.point_metrics.compute(), self.classes, self.land_cover)
         self.point_metrics.reset()
         named = {f"train/{name}": values[name] for name in ("accuracy", "miou_all_classes", "miou_land_cover")}
-        self.log_dict(named)
+        self.log_dict(named, sync_dist=True)  # the same in every process
         if self.history and self.history[-1]["epoch"] == self.current_epoch + 1:
             self.history[-1] |= named
 
-    def validation_step(self, labelled: LabelledScene, index: int) -> dict[str, Any]:
-        return {"class_map": self._evaluate(labelled)}
+    def validation_step(self, labelled: LabelledScene | None, index: int) -> dict[str, Any]:
+        return {"class_map": self._evaluate(labelled) if labelled else None}
 
-    def test_step(self, labelled: LabelledScene, index: int) -> dict[str, Any]:
-        return {"class_map": self._evaluate(labelled)}
+    def test_step(self, labelled: LabelledScene | None, index: int) -> dict[str, Any]:
+        return self.validation_step(labelled, index)
 
     def _evaluate(self, labelled: LabelledScene) -> UInt8[np.ndarray, "h w"] | None:
         """The scene's pixels enter the scores, its points the loss.
@@ -150,7 +164,7 @@ class PointSeg(lightning.LightningModule):
         self._conclude("val")
         self.scores["loss"] = float(self.scene_loss.compute())
         self.scene_loss.reset()
-        self.log("val/loss", self.scores["loss"])
+        self.log("val/loss", self.scores["loss"], sync_dist=True)
         self.history.append({"epoch": self.current_epoch + 1, **self.scores, "confusion": self.confusion.tolist()})
 
     def on_test_epoch_end(self) -> None:
@@ -163,7 +177,7 @@ class PointSeg(lightning.LightningModule):
         self.confusion = computed["confusion"].cpu()
         if self.at_points:
             self.scores |= metrics.interval(self.confusion, self.land_cover)
-        self.log_dict({f"{split}/{name}": value for name, value in self.scores.items()})
+        self.log_dict({f"{split}/{name}": value for name, value in self.scores.items()}, sync_dist=True)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = self.optimizer(self.parameters())

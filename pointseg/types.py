@@ -89,19 +89,21 @@ class Batch:
 
     images: 8-bit, as read; the network normalises them.
     points: tile (index into the batch), row, col in the frame of that tile.
+    scenes: the id of each tile's scene, for messages.
     """
 
     images: UInt8[Tensor, "b c h w"]
     points: Float[Tensor, "n 3"]
     labels: Int[Tensor, "n"]
+    scenes: tuple[str, ...] = ()
 
     def to(self, device: torch.device | str) -> "Batch":
         # Pinned memory can be copied while the device computes; for other memory the flag does nothing.
         tensors = (self.images, self.points, self.labels)
-        return Batch(*(tensor.to(device, non_blocking=True) for tensor in tensors))
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in tensors), scenes=self.scenes)
 
     def pin_memory(self) -> "Batch":
-        return Batch(self.images.pin_memory(), self.points.pin_memory(), self.labels.pin_memory())
+        return Batch(self.images.pin_memory(), self.points.pin_memory(), self.labels.pin_memory(), self.scenes)
 
 
 @runtime_checkable

@@ -208,7 +208,8 @@ def rgb_only(classes: int) -> nn.Module:
     return nn.Conv2d(3, classes, 1)
 
 
-def test_a_network_that_knows_rgb_alone_is_refused_other_bands() -> None:
+def test_a_network_that_knows_rgb_alone_is_refused_other_bands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POINTSEG_TRUST", "tests")
     node = {"_target_": "tests.test_models.rgb_only"}
     assert networks.build_network(node, 5, RGB).out_channels == 5
     with pytest.raises(InputError, match="rgb_only is for RGB, but the images have 5 bands"):
