@@ -2,50 +2,58 @@
 
 import json
 import os
-import subprocess
-import sys
+import signal
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-
-from tests.conftest import ROOT
-
-# No batch norm and no dropout: see conf/trainer/ddp.yaml. With the file `kill` there, the first process is killed
-# in its second epoch.
-NETWORK = """
-import os, signal
-from pathlib import Path
 from torch import nn
 
-class Net(nn.Module):
-    def __init__(self, classes, weights):
+from tests.conftest import ROOT, Outcome
+
+
+class Net(torch.nn.Module):
+    """No batch norm and no dropout: see conf/trainer/ddp.yaml. Kills the first process in its second epoch, on demand."""
+
+    def __init__(self, classes: int, weights: None) -> None:
         super().__init__()
         norm = nn.GroupNorm(4, 16)
         self.layers = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1), norm, nn.ReLU(), nn.Conv2d(16, classes, 3, 1, 1))
 
-    def forward(self, images):
-        if self.training and os.environ.get("LOCAL_RANK") == "0" and list(Path().glob("*/*/last.ckpt")):
-            if Path("kill").exists():
-                Path("kill").unlink()
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if self.training and "KILLED" in os.environ and os.environ["LOCAL_RANK"] == "0":
+            if list(Path().glob("*/*/last.ckpt")):
                 os.kill(os.getpid(), signal.SIGKILL)
-        return self.layers(images / 128 - 1)
-"""
+        logits: torch.Tensor = self.layers(images / 128 - 1)
+        return logits
+
+
 RUN = [  # 9 scenes are validated: they do not divide by 2
     *("dataset=synthetic", "dataset.tiles=3", "dataset.size=96", "dataset.split={train: [1], val: [2], test: [3]}"),
-    *("model=unet", "model._target_=theirs.Net", "model.weights=null", "tile_size=16", "overlap=4", "budget=20"),
+    *(
+        "model=unet",
+        "model._target_=tests.test_processes.Net",
+        "model.weights=null",
+        "tile_size=16",
+        "overlap=4",
+        "budget=20",
+    ),
     *("trainer.accelerator=cpu", "trainer.max_epochs=2", "+trainer.enable_progress_bar=false"),
 ]
 DDP = ["trainer=ddp", "batch_size=2"]
 SWEEP = ["-m", *RUN, *DDP, "seed=0,1", "hydra.sweep.dir=sweep", "hydra.sweep.subdir=${seed}", "resume=true"]
 
 
-def python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    (folder / "theirs.py").write_text(NETWORK)
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}", "POINTSEG_TRUST": "theirs"}
-    command = [sys.executable, "-m", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=400)
+Command = Callable[..., Outcome]
+
+
+@pytest.fixture
+def start(command: Command) -> Command:
+    # Lightning and torchrun start the second process themselves.
+    return partial(command, PYTHONPATH=str(ROOT), POINTSEG_TRUST="tests")
 
 
 def assert_equal(two: Path, one: Path) -> None:
@@ -65,38 +73,37 @@ def assert_equal(two: Path, one: Path) -> None:
     assert all((two / file).read_text() == (one / file).read_text() for file in points)
 
 
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def alone(start: Command, tmp_path: Path) -> Path:
     """The run of one process with the same global batch."""
-    folder = tmp_path_factory.mktemp("alone")
-    trained = python(folder, "pointseg.train", *RUN, "batch_size=4", "hydra.run.dir=run")
-    assert trained.returncode == 0, trained.stdout + trained.stderr
-    return folder / "run"
+    trained = start("pointseg.train", *RUN, "batch_size=4", "hydra.run.dir=alone")
+    assert trained.code == 0, trained.output
+    return tmp_path / "alone"
 
 
-def test_11_a_sweep_over_two_processes_is_killed_resumed_and_ends_as_one_process(alone: Path, tmp_path: Path) -> None:
+def test_11_a_sweep_over_two_processes_is_killed_resumed_and_ends_as_one_process(
+    start: Command, alone: Path, tmp_path: Path
+) -> None:
     """Failure 11 of the field's: lightning#11300, hydra#2070."""
-    (tmp_path / "kill").touch()
-    killed = python(tmp_path, "pointseg.train", *SWEEP)
-    assert killed.returncode < 0, killed.stdout + killed.stderr
+    killed = start("pointseg.train", *SWEEP, KILLED="1")
+    assert killed.code == -signal.SIGKILL, killed.output
     assert torch.load(tmp_path / "sweep/0/last.ckpt", weights_only=True)["epoch"] == 0
     assert not (tmp_path / "sweep/1").exists()
-    resumed = python(tmp_path, "pointseg.train", *SWEEP)
-    output = resumed.stdout + resumed.stderr
-    assert resumed.returncode == 0, output
-    assert output.count("Training points") == 2  # said by the first process of each job
-    assert output.count("Epoch 2 of 2") == 2
-    assert output.count("Epoch 1 of 2") == 1
+    resumed = start("pointseg.train", *SWEEP)
+    assert resumed.code == 0, resumed.output
+    assert resumed.output.count("Training points") == 2  # said by the first process of each job
+    assert resumed.output.count("Epoch 2 of 2") == 2
+    assert resumed.output.count("Epoch 1 of 2") == 1
     assert_equal(tmp_path / "sweep/0", alone)
     assert "finished" in json.loads((tmp_path / "sweep/1/scores.json").read_text())
-    assert not list((tmp_path / "sweep").rglob("*.partial"))
+    assert not list((tmp_path / "sweep").rglob("*.partial*"))
     assert not (tmp_path / "outputs").exists()  # where Hydra would put a process that went its own way
 
 
-def test_torchrun_trains_one_run_in_one_folder(alone: Path, tmp_path: Path) -> None:
+def test_torchrun_trains_one_run_in_one_folder(start: Command, alone: Path, tmp_path: Path) -> None:
     folder = "hydra.run.dir=runs/${now:%f}"  # another one for each process, as Hydra's clock has it
     torchrun = ["torch.distributed.run", "--nproc-per-node", "2", "-m", "pointseg.train"]
-    trained = python(tmp_path, *torchrun, *RUN, *DDP, folder)
-    assert trained.returncode == 0, trained.stdout + trained.stderr
+    trained = start(*torchrun, *RUN, *DDP, folder)
+    assert trained.code == 0, trained.output
     (scores,) = tmp_path.glob("runs/*/scores.json")
     assert_equal(scores.parent, alone)

@@ -1,0 +1,64 @@
+"""Writes docs/reliability.md from what the commands of its sections print.
+
+python -m benchmarks.reliability                        # an hour on two cores
+python -m benchmarks.reliability "Interrupted training" # this section anew, the others as they stand
+"""
+
+import argparse
+import datetime
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+FILE = Path(__file__).parent.parent / "docs" / "reliability.md"
+HEAD = """# Reliability
+
+Written by `make reliability`; each section says its command, machine, versions and date.
+
+The same command and seed give the same points and the same tiles, everywhere and with any number of workers; on a
+CPU, with the same number of threads and the same versions, also the same weights and scores bit for bit
+(`tests/test_training.py`, `tests/test_data.py`). Two processes with the same global batch give the same loss to 1e-5
+of its size and the same confusion matrix, batch norm and dropout apart (`tests/test_processes.py`,
+`conf/trainer/ddp.yaml`). On a GPU the points and tiles are the same, but weights and scores are not bit for bit: the
+gradients of what is read at points and of upsampling are summed there in whatever order threads come, and bf16 rounds
+more coarsely.
+"""
+SECTIONS = {  # each a command that prints Markdown and ends it with `footer`
+    "Interrupted training": ["benchmarks.interrupted"],
+    "Long runs": ["benchmarks.long_run"],
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sections", nargs="*", metavar="section", help=f"of: {', '.join(SECTIONS)}; all")
+    chosen = parser.parse_args().sections or list(SECTIONS)
+    if unknown := set(chosen) - SECTIONS.keys():
+        parser.error(f"no such section: {', '.join(unknown)}")
+    for title in chosen:
+        printed = subprocess.run(
+            [sys.executable, "-m", *SECTIONS[title]], stdout=subprocess.PIPE, text=True, check=True
+        )
+        written = {**_sections(), title: printed.stdout.strip()}
+        ordered = [f"## {title}\n\n{written[title]}\n" for title in SECTIONS if title in written]
+        FILE.write_text("\n".join([HEAD, *ordered]))
+
+
+def _sections() -> dict[str, str]:
+    """The sections as they stand in the file."""
+    parts = FILE.read_text().split("\n## ")[1:] if FILE.exists() else []
+    return {title: text.strip() for title, _, text in (part.partition("\n") for part in parts)}
+
+
+def footer(command: str) -> str:
+    """The last line of a section: how to have it again, and where and when it was had."""
+    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "lightning", "numpy"))
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}"
+    return f"\n`{command}`; {machine}; {datetime.date.today()}."
+
+
+if __name__ == "__main__":
+    main()
