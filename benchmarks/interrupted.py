@@ -22,7 +22,7 @@ from benchmarks.reliability import footer
 RUN = [  # a network with dropout, whose learning rate follows a schedule, so that there is much to be restored
     *("dataset=synthetic", "dataset.tiles=3", "dataset.size=96", "dataset.split={train: [1], val: [2], test: [3]}"),
     *("model=deeplabv3plus_mobilenet_v2", "model.weights=null", "tile_size=32", "overlap=8", "budget=40"),
-    *("schedule=one_cycle", "trainer.max_epochs=4", "trainer.accelerator=cpu", "+trainer.enable_progress_bar=false"),
+    *("schedule=one_cycle", "trainer.max_epochs=3", "trainer.accelerator=cpu", "+trainer.enable_progress_bar=false"),
     *("seed=0", "resume=true"),
 ]
 # Each start is a process of its own; only the import of torch is shared between them.

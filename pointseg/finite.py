@@ -9,6 +9,7 @@ from torch import Tensor, distributed
 
 from pointseg import processes
 from pointseg.errors import InputError
+from pointseg.files import writing
 from pointseg.types import Batch
 
 
@@ -23,7 +24,8 @@ def stop(folder: Path, loss: Tensor, batch: Batch, epoch: int, step: int) -> NoR
         file = folder / f"not_finite_{processes.rank()}.pt"
         scenes = sorted(set(batch.scenes))
         content = {"images": batch.images, "points": batch.points, "labels": batch.labels, "scenes": scenes}
-        torch.save({**content, "loss": value, "epoch": epoch + 1, "step": step}, file)
+        with writing(file) as partial:
+            torch.save({**content, "loss": value, "epoch": epoch + 1, "step": step}, partial)
         said = f"loss={value} in epoch {epoch + 1}, step {step}, of the scenes {', '.join(scenes)} (kept in {file})"
     everywhere = [said]
     if distributed.is_initialized():

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from lightning import Trainer
@@ -64,11 +65,11 @@ def of_one_job(trainer: Trainer, folder: Path) -> Iterator[None]:
     that it sets for them as a sign that they are there already (lightning #11300).
     """
     before, arguments = dict(os.environ), sys.argv[1:]
-    hydra = HydraConfig.instance().cfg
-    if hydra is not None:
+    if HydraConfig.initialized():
         sys.argv[1:] = ["--config-path", str(folder / ".hydra"), "--config-name", "config"]
-        with read_write(hydra.hydra):
-            hydra.hydra.run.dir = str(folder)  # they are given it too; in a sweep it is not the job's
+        hydra: Any = HydraConfig.get()
+        with read_write(hydra):
+            hydra.run.dir = str(folder)  # they are given it too; in a sweep it is not the job's
     try:
         yield
     finally:

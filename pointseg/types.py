@@ -99,8 +99,10 @@ class Batch:
 
     def to(self, device: torch.device | str) -> "Batch":
         # Pinned memory can be copied while the device computes; for other memory the flag does nothing.
-        tensors = (self.images, self.points, self.labels)
-        return Batch(*(tensor.to(device, non_blocking=True) for tensor in tensors), scenes=self.scenes)
+        images, points, labels = (
+            tensor.to(device, non_blocking=True) for tensor in (self.images, self.points, self.labels)
+        )
+        return Batch(images, points, labels, self.scenes)
 
     def pin_memory(self) -> "Batch":
         return Batch(self.images.pin_memory(), self.points.pin_memory(), self.labels.pin_memory(), self.scenes)
