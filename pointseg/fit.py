@@ -1,5 +1,6 @@
 """One training run, from a composed configuration to a run folder."""
 
+import errno
 import logging
 import platform
 import signal
@@ -84,6 +85,13 @@ def _train(trainer: Trainer, system: PointSeg, data: PointData, checkpoint: Path
             *(trainer.current_epoch + 1, trainer.max_epochs, trainer.default_root_dir),
         )
         raise SystemExit(128 + (signal.SIGTERM if isinstance(stop, SIGTERMException) else signal.SIGINT)) from None
+    except OSError as error:  # of TensorBoard's events, which are written as they come
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES):
+            raise
+        raise InputError(
+            f"{trainer.default_root_dir}: cannot be written ({error.strerror}); make room there. The same command with "
+            f"hydra.run.dir={trainer.default_root_dir} resume=true goes on from its last whole epoch."
+        ) from error
     if not system.history:
         raise InputError(
             f"{trainer.default_root_dir}: the training ended before an epoch was validated; give it more epochs."

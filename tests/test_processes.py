@@ -16,7 +16,7 @@ from tests.conftest import ROOT, Outcome
 
 
 class Net(torch.nn.Module):
-    """No batch norm and no dropout: see conf/trainer/ddp.yaml. With KILLED, the first process dies in its second epoch."""
+    """No batch norm and no dropout: see conf/trainer/ddp.yaml. With KILLED, the first process dies in epoch 2."""
 
     def __init__(self, classes: int, weights: None) -> None:
         super().__init__()

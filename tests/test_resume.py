@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import time
 from collections.abc import Callable
@@ -13,7 +14,10 @@ import pytest
 import torch
 
 from pointseg.checkpoints import WholeFiles
+from pointseg.errors import InputError
+from pointseg.losses.partial_ce import PartialCrossEntropy
 from tests.conftest import SPAWN, Outcome, run_module
+from tests.test_training import train
 
 RUN = [  # a network with dropout
     *("dataset=synthetic", "dataset.tiles=3", "dataset.size=96", "dataset.split={train: [1], val: [2], test: [3]}"),
@@ -140,6 +144,35 @@ def test_a_stopped_run_says_how_to_go_on(number: signal.Signals, tmp_path: Path)
     assert "run resume=true goes on from its last whole epoch" in output
     assert "Traceback" not in output
     assert torch.load(tmp_path / "run/last.ckpt", weights_only=True)["history"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # TensorBoard's writer has one
+def test_a_disk_that_fills_up_is_told_and_the_last_whole_epoch_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files cannot grow beyond 100,000 bytes from the second epoch on: neither TensorBoard's nor the checkpoint."""
+    limits, forward, steps = resource.getrlimit(resource.RLIMIT_FSIZE), PartialCrossEntropy.forward, 0
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    def filling(self: Any, logits: Any, batch: Any) -> Any:
+        nonlocal steps
+        steps += bool(batch.scenes)
+        if steps == 3:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+        return forward(self, logits, batch)
+
+    monkeypatch.setattr(PartialCrossEntropy, "forward", filling)
+    try:
+        with pytest.raises(InputError, match=r"cannot be written .* make room"):
+            train(tmp_path, "trainer.max_epochs=3")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    for name in ("last", "best"):
+        assert torch.load(tmp_path / f"{name}.ckpt", weights_only=True)["epoch"] == 0
+    assert not list(tmp_path.rglob(".*.partial*"))
+    resumed = train(tmp_path, "trainer.max_epochs=3", "resume=true")
+    assert [epoch["epoch"] for epoch in resumed["history"]] == [1, 2, 3]
 
 
 def test_a_checkpoint_appears_whole_or_not_at_all(tmp_path: Path) -> None:
