@@ -16,8 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-
-from benchmarks.reliability import footer
+from tqdm import tqdm
 
 RUN = [  # a network with dropout, whose learning rate follows a schedule, so that there is much to be restored
     *("dataset=synthetic", "dataset.tiles=3", "dataset.size=96", "dataset.split={train: [1], val: [2], test: [3]}"),
@@ -41,14 +40,14 @@ def main() -> None:
         whole = Path(name, "whole")
         _start(whole)  # once to fill the cache of scenes and once to be measured
         seconds = _start(Path(name, "measured"))
-        rows = [_trial(Path(name, str(trial)), whole, rng.uniform(0, seconds)) for trial in range(arguments.trials)]
+        trials = tqdm(range(arguments.trials), disable=None)
+        rows = [_trial(Path(name, str(trial)), whole, rng.uniform(0, seconds)) for trial in trials]
     alike = sum(row.endswith("yes |") for row in rows)
     print(f"{alike} of {len(rows)} runs that were killed ended with the checkpoint of one that was not, bit for bit:")
     print("weights, optimiser, schedule and scores.\n")
     print("| trial | killed after, s | last.ckpt then | half a file under its final name | the same in the end |")
     print("|---|---|---|---|---|")
     print("\n".join(f"| {trial} {row}" for trial, row in enumerate(rows, 1)))
-    print(footer(f"python -m benchmarks.interrupted --trials {len(rows)} --seed {arguments.seed}"))
     sys.exit(alike < len(rows))
 
 

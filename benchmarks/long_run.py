@@ -13,7 +13,6 @@ import torch
 from hydra import compose, initialize_config_dir
 from lightning import Callback, LightningModule, Trainer
 
-from benchmarks.reliability import footer
 from pointseg import fit
 from pointseg.config import CONF
 
@@ -57,7 +56,6 @@ def main() -> None:
     print("The demo's configuration on one small tile, validated, shown and kept in each epoch.\n")
     print("| epoch | resident memory, MiB | open files |\n|---|---|---|")
     print("\n".join(f"| {epoch} | {resident:.0f} | {files} |" for epoch, resident, files in watch.seen))
-    print(footer(f"python -m benchmarks.long_run --epochs {epochs}"))
 
 
 if __name__ == "__main__":

@@ -26,9 +26,9 @@ of its size and the same confusion matrix, batch norm and dropout apart (`tests/
 gradients of what is read at points and of upsampling are summed there in whatever order threads come, and bf16 rounds
 more coarsely.
 """
-SECTIONS = {  # each a command that prints Markdown and ends it with `footer`
-    "Interrupted training": ["benchmarks.interrupted"],
-    "Long runs": ["benchmarks.long_run"],
+SECTIONS = {  # each a command that prints Markdown, and fails where what it prints is not as it should be
+    "Interrupted training": ["benchmarks.interrupted", "--trials", "20", "--seed", "0"],
+    "Long runs": ["benchmarks.long_run", "--epochs", "200"],
 }
 
 
@@ -38,13 +38,14 @@ def main() -> None:
     chosen = parser.parse_args().sections or list(SECTIONS)
     if unknown := set(chosen) - SECTIONS.keys():
         parser.error(f"no such section: {', '.join(unknown)}")
+    failed = []
     for title in chosen:
-        printed = subprocess.run(
-            [sys.executable, "-m", *SECTIONS[title]], stdout=subprocess.PIPE, text=True, check=True
-        )
-        written = {**_sections(), title: printed.stdout.strip()}
+        printed = subprocess.run([sys.executable, "-m", *SECTIONS[title]], stdout=subprocess.PIPE, text=True)
+        failed += [title] * (printed.returncode != 0)
+        written = {**_sections(), title: f"{printed.stdout.strip()}\n\n{_origin(title)}"}
         ordered = [f"## {title}\n\n{written[title]}\n" for title in SECTIONS if title in written]
         FILE.write_text("\n".join([HEAD, *ordered]))
+    sys.exit(f"Not as it should be: {', '.join(failed)}; see {FILE}." if failed else 0)
 
 
 def _sections() -> dict[str, str]:
@@ -53,11 +54,11 @@ def _sections() -> dict[str, str]:
     return {title: text.strip() for title, _, text in (part.partition("\n") for part in parts)}
 
 
-def footer(command: str) -> str:
+def _origin(title: str) -> str:
     """The last line of a section: how to have it again, and where and when it was had."""
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "lightning", "numpy"))
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}"
-    return f"\n`{command}`; {machine}; {datetime.date.today()}."
+    return f"`python -m {' '.join(SECTIONS[title])}`; {machine}; {datetime.date.today()}."
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ HOSTILE = [
     "pointseg.trained.os.system",  # a module's own imports
     "pointseg.datasets.folder.np.load",
     "pointseg.models.weights.torch.load",
-    "torch.optim.torch.load",
+    "torch.optim.adam.torch.load",
     "torch.hub.load",
     "pointseg.export.main",
     "pointsegextra.losses.Mine",  # begins alike
