@@ -64,6 +64,10 @@ def of_one_job(trainer: Trainer, folder: Path) -> Iterator[None]:
     they are given the job's configuration, which Hydra keeps in the run's folder. And it takes the variables
     that it sets for them as a sign that they are there already (lightning #11300).
     """
+    launcher = trainer.strategy.launcher
+    if launcher is None or "LOCAL_RANK" in os.environ:  # this process is alone, or is one of those started
+        yield
+        return
     before, arguments = dict(os.environ), sys.argv[1:]
     if HydraConfig.initialized():
         sys.argv[1:] = ["--config-path", str(folder / ".hydra"), "--config-name", "config"]
@@ -74,11 +78,10 @@ def of_one_job(trainer: Trainer, folder: Path) -> Iterator[None]:
         yield
     finally:
         sys.argv[1:] = arguments
-        if "LOCAL_RANK" not in before and "LOCAL_RANK" in os.environ:
-            _end(getattr(trainer.strategy.launcher, "procs", []))
-            for name in ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
-                os.environ.pop(name, None)
-            os.environ.update(before)
+        _end(getattr(launcher, "procs", []))
+        for name in ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+            os.environ.pop(name, None)
+        os.environ.update(before)
 
 
 def _end(others: list[subprocess.Popen[bytes]]) -> None:
