@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from pointseg.errors import InputError
+from pointseg.errors import fault
 
 IGNORE = 255
 """The value of a mask pixel that belongs to no class: neither drawn as a point nor scored."""
@@ -149,17 +149,17 @@ class Dataset:
     def __post_init__(self) -> None:
         required = {"train": (), "val": ()} | dict(self.splits)
         if empty := [name for name, scenes in required.items() if not scenes]:
-            raise InputError(f"dataset: the split {empty[0]!r} holds no scene; give it one in the yaml.")
+            fault(f"dataset: the split {empty[0]!r} holds no scene; give it one in the yaml.")
         if self.leaks:
             return
         owner: dict[str, str] = {}
         for name, scenes in self.splits.items():
-            for scene in scenes:
-                if owner.setdefault(scene.group, name) != name:
-                    raise InputError(
-                        f"dataset: the group {scene.group!r} stands in both {owner[scene.group]!r} and {name!r}; "
-                        "scores would be measured on ground seen in training. Give each group to one split, "
-                        "or ask for the leak with dataset.split=images."
+            for group in dict.fromkeys(scene.group for scene in scenes):
+                if owner.setdefault(group, name) != name:
+                    fault(
+                        f"dataset: the group {group!r} stands in both {owner[group]!r} and {name!r}; scores would be "
+                        "measured on ground seen in training. Give each group to one split, or ask for the leak with "
+                        "dataset.split=images."
                     )
 
 
