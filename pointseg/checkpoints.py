@@ -19,6 +19,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from omegaconf import DictConfig, OmegaConf
 
 from pointseg import runs
+from pointseg.config import read
 from pointseg.errors import InputError
 from pointseg.files import writing
 from pointseg.system import PointSeg
@@ -96,7 +97,7 @@ def begin(cfg: DictConfig, resume: bool, folder: Path) -> Path | None:
                 f"{folder} already holds a run; go on with it with resume=true, give another folder with "
                 "hydra.run.dir=<folder>, or remove it."
             )
-        changes = differences(OmegaConf.load(file), cfg)
+        changes = differences(read(file), cfg)
         if changes and last.exists():
             listing = "; ".join(f"{key}: {was} there, {now} here" for key, (was, now) in changes.items())
             raise InputError(

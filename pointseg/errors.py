@@ -16,6 +16,8 @@ class InputError(CompactHydraException):
     """
 
 
+REASON = 300  # characters that are shown of a library's own words
+
 _collected: ContextVar[list[InputError] | None] = ContextVar("collected", default=None)
 
 
@@ -59,5 +61,5 @@ def reading(file: Path, what: str, remedy: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        reason = " ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
+        reason = " ".join([f"{type(error).__name__}:", *str(error).split()])[:REASON]
         raise InputError(f"{file}: cannot be read as {what} ({reason}); {remedy}") from error

@@ -12,7 +12,6 @@ from typing import Any
 import lightning
 import torch
 from lightning import Trainer
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -114,10 +113,7 @@ def make_trainer(config: TrainConfig, **facts: Any) -> Trainer:
     node = {"enable_progress_bar": sys.stderr.isatty(), **config.trainer}
     if node.get("precision") == "auto":
         node["precision"] = "32-true" if runs.on_cpu(config) else "bf16-mixed"
-    try:
-        trainer: Trainer = construct(node, **facts)
-    except (MisconfigurationException, ValueError, RuntimeError) as error:
-        raise InputError(f"trainer: {error} Choose another, as in trainer=auto.") from error
+    trainer: Trainer = construct(node, **facts)
     device = trainer.strategy.root_device
     log.info("Device: %s, precision: %s", device, trainer.precision)
     if device.type == "cpu" and "bf16" in trainer.precision and not torch.ops.mkldnn._is_mkldnn_bf16_supported():

@@ -19,7 +19,8 @@ from omegaconf import OmegaConf
 from pointseg import runs
 from pointseg.checkpoints import flat
 from pointseg.config import CONF, GROUPS
-from pointseg.errors import InputError
+from pointseg.config import read as read_config
+from pointseg.errors import InputError, reading
 from pointseg.losses.weighted_partial_ce import class_weights
 from pointseg.reports.claims import PROTOCOL
 
@@ -57,7 +58,7 @@ def read(sweep: Path) -> list[Run]:
 
 
 def _run(file: Path) -> Run:
-    config = flat(OmegaConf.to_container(OmegaConf.load(file)))
+    config = flat(OmegaConf.to_container(read_config(file)))
     targets = {group: str(config[key]) for group in GROUPS if (key := f"{group}._target_") in config}
     choices = {group: _option(group, target) for group, target in targets.items()}
     return Run(file.parent, config, choices, runs.read_scores(file.parent))
@@ -97,13 +98,14 @@ def table(of: list[Run], sweep: Path) -> pd.DataFrame:
 
 
 def _row(run: Run, names: list[str], sweep: Path) -> dict[str, Any]:
-    history = run.scores.get("history", [])
+    history: list[Any] = run.scores.get("history", [])
     content = json.dumps({key: run.config[key] for key in sorted(run.config) if key != "seed"})
     row: dict[str, Any] = {"run": str(run.folder.relative_to(sweep))} | {name: run.value(name) for name in names}
     row |= {"seed": run.config.get("seed"), "finished": run.finished, "epochs": len(history)}
     row |= {name: run.value(name) for name in FACTS if name not in names}
     row |= {"configuration": hashlib.sha256(content.encode()).hexdigest()[:12]}
-    return row | (_measures(run, history) if run.finished else {})
+    with reading(run.folder / "scores.json", "a run's scores", "remove the run, or train it anew."):
+        return row | (_measures(run, history) if run.finished else {})
 
 
 def _measures(run: Run, history: list[dict[str, Any]]) -> dict[str, Any]:
