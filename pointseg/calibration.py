@@ -57,7 +57,7 @@ class Calibrated(nn.Module):
         return logits
 
 
-def read(folder: Path, checkpoint: str) -> Calibration | None:
+def read(folder: Path, checkpoint: str, classes: int) -> Calibration | None:
     """That of the run in `folder`; None where there is none for these weights.
 
     Raises InputError where the file is damaged.
@@ -69,6 +69,8 @@ def read(folder: Path, checkpoint: str) -> Calibration | None:
         saved = json.loads(file.read_text())
         found = Calibration(float(saved["temperature"]), tuple(map(float, saved["shift"])))
         weights = saved["weights"]
+        if len(found.shift) != classes:
+            raise ValueError(f"{len(found.shift)} shifts for {classes} classes")
         if not (0 < found.temperature < np.inf and np.isfinite(found.shift).all()):
             raise ValueError("a temperature above 0 and finite shifts are needed")
     if weights != digest(folder / f"{checkpoint}.ckpt"):

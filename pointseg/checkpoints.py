@@ -47,6 +47,7 @@ class Keeper(Checkpoint):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.seconds = 0.0  # of training, over every start of the run
+        self.started = False  # whether all of the run is restored
 
     def state_dict(self) -> dict[str, Any]:
         return {"seconds": self.seconds}
@@ -60,6 +61,9 @@ class Keeper(Checkpoint):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._since = time.monotonic()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.started = True
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, PointSeg)

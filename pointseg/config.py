@@ -177,7 +177,9 @@ def construct(node: Node, **facts: Any) -> Any:
 
 def refuse_unknown(cfg: DictConfig, command: str) -> None:
     """Raise InputError for a key that conf/<command>.yaml does not have; Hydra lets `+key` pass."""
-    known = OmegaConf.load(CONF / f"{command}.yaml").keys() - {"defaults", "hydra"}
+    content = OmegaConf.load(CONF / f"{command}.yaml")
+    groups = {key for entry in content.defaults if OmegaConf.is_dict(entry) for key in entry}
+    known = (content.keys() | groups) - {"defaults", "hydra"}
     for key in cfg:
         if key not in known:
             raise InputError(_unknown(str(key), [str(name) for name in known], f"conf/{command}.yaml"))

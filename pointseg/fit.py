@@ -21,7 +21,7 @@ from pointseg import metrics, runs
 from pointseg.checkpoints import Keeper, WholeFiles, begin
 from pointseg.config import TrainConfig, construct, parse
 from pointseg.data import PointData
-from pointseg.errors import InputError
+from pointseg.errors import REASON, InputError, reading
 from pointseg.models.weights import read_checkpoint
 from pointseg.pictures import TrainingPictures
 from pointseg.system import PointSeg
@@ -55,7 +55,7 @@ def fit(cfg: DictConfig, folder: Path, choices: dict[str, Any]) -> float:
     )
     if config.compile:
         system.model.compile()
-    _train(trainer, system, data, checkpoint)
+    _train(trainer, system, data, keeper, checkpoint)
     best = runs.best(system.history)
     names = ("miou_all_classes", "miou_land_cover", "accuracy", "kappa", "epoch")
     logger.log_hyperparams(hparams, {f"best/{name}": best[name] for name in names})
@@ -69,9 +69,17 @@ def fit(cfg: DictConfig, folder: Path, choices: dict[str, Any]) -> float:
     return float(best[runs.MONITOR])
 
 
-def _train(trainer: Trainer, system: PointSeg, data: PointData, checkpoint: Path | None) -> None:
+def _train(trainer: Trainer, system: PointSeg, data: PointData, keeper: Keeper, checkpoint: Path | None) -> None:
     try:
         trainer.fit(system, data, ckpt_path=checkpoint, weights_only=True)
+    except Exception as error:
+        if checkpoint is None or keeper.started or isinstance(error, InputError):
+            raise
+        reason = " ".join(str(error).split())[:REASON]
+        raise InputError(
+            f"{checkpoint}: training cannot go on from it ({type(error).__name__}: {reason}); restore the file, or train "
+            "anew in another folder."
+        ) from error
     except SystemExit as stop:  # Lightning's, after Ctrl-C or SIGTERM; it ends a sweep too
         log.warning(
             "Stopped in epoch %d of %s; the same command with hydra.run.dir=%s resume=true goes on from its last whole "
@@ -92,8 +100,10 @@ def _step(checkpoint: Path | None) -> int | None:
     saved = read_checkpoint(checkpoint)
     if "history" not in saved:
         raise InputError(f"{checkpoint}: was written before runs could be resumed; train it anew in another folder.")
-    step = saved["global_step"]
-    assert isinstance(step, int)
+    with reading(checkpoint, "a run to go on with", "restore the file, or train anew in another folder."):
+        step = saved["global_step"]
+        if not isinstance(step, int):
+            raise TypeError(f"its step is {step!r}")
     return step
 
 

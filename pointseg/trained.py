@@ -64,7 +64,7 @@ def load_run(folder: Path, checkpoint: str, accelerator: Accelerator, flips: boo
         state = {key[6:]: value for key, value in saved["state_dict"].items() if key.startswith("model.")}
     network = build_network({**config["model"], "weights": None}, len(classes), bands)
     restore(network, state, file)
-    found = calibration.read(folder, checkpoint) if calibrated else None
+    found = calibration.read(folder, checkpoint, len(classes)) if calibrated else None
     if found is not None:
         prior = ", class prior corrected" if any(found.shift) else ""
         log.info("Calibrated as %s says: temperature %.3f%s", folder / calibration.FILE, found.temperature, prior)
