@@ -1,20 +1,20 @@
-"""An audit of a dataset in one go: what its readers refuse, every file of it, and what they cannot see from one file."""
+"""A dataset audited in one go: what its readers refuse, and what cannot be seen from one file."""
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int, UInt8
 from omegaconf import DictConfig
+from tqdm import tqdm
 
 from pointseg import plots, points
 from pointseg.config import construct, values
 from pointseg.datasets import aerial, scenes
-from pointseg.errors import InputError, collected, fault, separately
+from pointseg.errors import collected, fault, separately
 from pointseg.files import writing
 from pointseg.scenes import whole
 from pointseg.types import IGNORE, Dataset, Scene, Window
@@ -22,8 +22,8 @@ from pointseg.types import IGNORE, Dataset, Scene, Window
 log = logging.getLogger(__name__)
 
 PIXELS = 1 << 24  # of an image that are read at a time
-CUT_3_BY_3 = ("pointseg.datasets.aerial.aerial", "pointseg.datasets.synthetic.synthetic")
-CUTS = 3
+AERIAL, SYNTHETIC = "pointseg.datasets.aerial.aerial", "pointseg.datasets.synthetic.synthetic"
+CUTS = 3  # of a tile of theirs, along each side
 
 Mask = UInt8[np.ndarray, "h w"]
 
@@ -40,7 +40,7 @@ class Findings:
     remarks: list[str] = field(default_factory=list)
 
 
-def audit(cfg: DictConfig) -> list[InputError]:
+def audit(cfg: DictConfig) -> list[str]:
     """The faults of the dataset that `cfg` names; conf/check.yaml says what each key means."""
     config = values(cfg, "dataset", "sampler", "points")
     findings, dataset = Findings(), None
@@ -48,8 +48,10 @@ def audit(cfg: DictConfig) -> list[InputError]:
         dataset = construct(config["dataset"], sampler=construct(config["sampler"]), points=config["points"])
         _compare(dataset, findings)
         _count(dataset, findings)
-        if config["dataset"]["_target_"] in CUT_3_BY_3:
+        if config["dataset"]["_target_"] in (AERIAL, SYNTHETIC):
             findings.seams = seams([scene for split in dataset.splits.values() for scene in split])
+        if config["dataset"]["_target_"] == AERIAL:
+            _check_complete(aerial.find(config["dataset"]["root"]))
         if config["points"] is not None and dataset.points is None:
             _check_points(dataset, Path(str(config["points"])))
     if dataset is not None:
@@ -57,22 +59,22 @@ def audit(cfg: DictConfig) -> list[InputError]:
         if cfg.picture is not None:
             with writing(Path(cfg.picture)) as partial:
                 plots.audit(_shares(findings), findings.seams, dataset.palette, dataset.classes).savefig(partial)
-    listing = "".join(f"\n{i:3}. {error}" for i, error in enumerate(faults, 1))
-    log.info("Faults: %d%s", len(faults), listing)
-    return faults
+    messages = list(dict.fromkeys(map(str, faults)))  # a raster with points in several splits is read for each
+    log.info("Faults: %d%s", len(messages), "".join(f"\n{i:3}. {message}" for i, message in enumerate(messages, 1)))
+    return messages
 
 
 def _compare(dataset: Dataset, findings: Findings) -> None:
     """Read every image to its end; name those that stand in several splits, or twice in one."""
     seen: dict[str, tuple[str, Scene]] = {}
     for split, of_split in dataset.splits.items():
-        for scene in of_split:
+        for scene in tqdm(of_split, desc=f"reading {split}", unit="scene", disable=None):
             with separately():
                 digest = _digest(scene)
                 other, first = seen.setdefault(digest, (split, scene))
-                if first.group == scene.group and (first is scene or dataset.leaks):
+                if first is scene or (dataset.points is not None and first.group == scene.group):
                     continue
-                pair = f"{first.id} ({other}) and {scene.id} ({split}) show the same pixels"
+                pair = f"{first.id} in {other} and {scene.id} in {split} show the same pixels"
                 if other != split:
                     fault(f"{pair}; scores would be measured on what training has seen: remove one of them.")
                 else:
@@ -124,6 +126,15 @@ def _count(dataset: Dataset, findings: Findings) -> None:
             findings.remarks.append(f"No label of the split {split} has the class {', '.join(absent)}.")
 
 
+def _check_complete(folder: Path) -> None:
+    """Name images of the 3×3 of a tile of which neither half is there; where one is, the reader has said so."""
+    there = {(file.parts[-3], file.stem) for file in folder.glob("Tile */*/image_part_*")}
+    parts = [f"image_part_{number + 1:03}" for number in range(CUTS * CUTS)]
+    tiles = sorted({tile for tile, _ in there})
+    if lacking := [f"{tile}/{part}" for tile in tiles for part in parts if (tile, part) not in there]:
+        fault(f"{folder}: has neither image nor mask of {', '.join(lacking)}; restore them, see {aerial.PAGE}.")
+
+
 def _check_points(dataset: Dataset, folder: Path) -> None:
     for split in ("train", "val"):
         for scene in dataset.splits[split]:
@@ -131,28 +142,25 @@ def _check_points(dataset: Dataset, folder: Path) -> None:
                 points.load(points.file_of(folder, scene), scene, dataset.classes)
 
 
-def seams(parts: list[Scene]) -> dict[str, tuple[float, float]]:
+def seams(parts: Sequence[Scene]) -> dict[str, tuple[float, float]]:
     """Tile → the share of pixel pairs of equal class across its cuts, and one pixel beside them within the images.
 
     parts: images of tiles cut 3×3, `<tile>/image_part_<001 to 009>`, row by row. Masks of neighbours were drawn
-    apart: where they agree less across a cut than inside, annotators did. Pixels of no class are left out.
+    apart: where they agree less across a cut than inside, annotators did. Pixels of no class are left out, and
+    tiles of which no two neighbours are there.
     """
-    by_id = {scene.id: scene for scene in parts}
+    masks = {scene.id: scene.mask(whole(scene)) for scene in parts}
     found: dict[str, list[Int[np.ndarray, "2 2"]]] = {}
-    for scene in parts:
-        tile, _, part = scene.id.rpartition("_")
-        number = int(part)
-        right, below = f"{tile}_{number + 1:03}", f"{tile}_{number + CUTS:03}"
-        mask = scene.mask(whole(scene))
-        if number % CUTS and right in by_id:
-            found.setdefault(scene.group, []).append(_agreement(mask.T, _mask(by_id[right]).T))
-        if below in by_id:
-            found.setdefault(scene.group, []).append(_agreement(mask, _mask(by_id[below])))
-    return {tile: _ratios(sum(counts)) for tile, counts in sorted(found.items(), key=lambda item: (len(item[0]), item[0]))}
-
-
-def _mask(scene: Scene) -> Mask:
-    return scene.mask(whole(scene))
+    for scene in sorted(parts, key=lambda scene: (len(scene.group), scene.id)):  # Tile 10 after Tile 9
+        stem, _, number = scene.id.rpartition("_")
+        right, below = (f"{stem}_{int(number) + step:03}" for step in (1, CUTS))
+        pairs = []
+        if int(number) % CUTS and right in masks:
+            pairs.append((masks[scene.id].T, masks[right].T))
+        if below in masks:
+            pairs.append((masks[scene.id], masks[below]))
+        found.setdefault(scene.group, []).extend(_agreement(*pair) for pair in pairs)
+    return {tile: _ratios(np.sum(counts, 0)) for tile, counts in found.items() if counts}
 
 
 def _agreement(upper: Mask, lower: Mask) -> Int[np.ndarray, "2 2"]:

@@ -17,7 +17,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 from torch import Tensor, nn
 
-from pointseg.errors import InputError, reading
+from pointseg.errors import reading
 from pointseg.inference import Views
 
 log = logging.getLogger(__name__)

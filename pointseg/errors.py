@@ -24,7 +24,8 @@ _collected: ContextVar[list[InputError] | None] = ContextVar("collected", defaul
 @contextmanager
 def collected() -> Iterator[list[InputError]]:
     """Within it, readers go on after a fault that leaves others to be found; the list fills with them."""
-    token = _collected.set(faults := [])
+    faults: list[InputError] = []
+    token = _collected.set(faults)
     try:
         with separately():
             yield faults

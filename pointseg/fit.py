@@ -77,8 +77,8 @@ def _train(trainer: Trainer, system: PointSeg, data: PointData, keeper: Keeper, 
             raise
         reason = " ".join(str(error).split())[:REASON]
         raise InputError(
-            f"{checkpoint}: training cannot go on from it ({type(error).__name__}: {reason}); restore the file, or train "
-            "anew in another folder."
+            f"{checkpoint}: training cannot go on from it ({type(error).__name__}: {reason}); restore the file, or "
+            "train anew in another folder."
         ) from error
     except SystemExit as stop:  # Lightning's, after Ctrl-C or SIGTERM; it ends a sweep too
         log.warning(

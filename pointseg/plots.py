@@ -160,7 +160,9 @@ def audit(
     left = np.zeros(len(shares))
     for label, name in enumerate(classes):
         widths = [values[label] for values in shares.values()]
-        axes.barh(list(shares), widths, left=left, color=palette[label] / 255, edgecolor="black", linewidth=0.5, label=name)
+        axes.barh(
+            list(shares), widths, left=left, color=palette[label] / 255, edgecolor="black", linewidth=0.5, label=name
+        )
         left += widths
     axes.set(xlabel="share of the labels", xlim=(0, 1))
     axes.invert_yaxis()
@@ -168,8 +170,10 @@ def audit(
     for beside in more:
         for i, (what, offset) in enumerate({"across the cuts": -0.2, "beside them": 0.2}.items()):
             places = np.arange(len(seams)) + offset
-            beside.bar(places, [values[i] for values in seams.values()], 0.4, color=("tab:red", "lightgrey")[i], label=what)
+            beside.bar(
+                places, [values[i] for values in seams.values()], 0.4, color=("tab:red", "lightgrey")[i], label=what
+            )
         beside.set_xticks(range(len(seams)), list(seams), rotation=45, fontsize=8)
-        beside.set(title="pixel pairs of equal class", ylim=(0.5, 1))
-        beside.legend(fontsize=7, loc="lower right")
+        beside.set(title="pixel pairs of equal class", ylim=(0, 1.2))
+        beside.legend(fontsize=7, loc="upper right", ncols=2)
     return figure

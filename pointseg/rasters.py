@@ -31,6 +31,7 @@ warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
 SUFFIXES = {".tif", ".tiff", ".jpg", ".jpeg", ".png", ".vrt", ".jp2"}
 SAMPLES, SIDE = 64, 256  # windows, and their side in pixels, that the statistics of bands are measured on
+BLOCK = 1 << 28  # bytes of a file's internal block, which is read whole
 TAILS = (0.1, 99.9)  # percentiles that become 0 and 255
 
 
@@ -185,7 +186,7 @@ def _describe(name: str, file: Path, numbers: Sequence[int] | None) -> Raster:
     with reading(file, "an image", "copy it anew, or name the images alone."), rasterio.open(file) as dataset:
         interpretation = dataset.colorinterp
         dtypes = dataset.dtypes
-        shape, transform = dataset.shape, dataset.transform
+        shape, transform, blocks = dataset.shape, dataset.transform, dataset.block_shapes
         crs = dataset.crs.to_wkt() if dataset.crs else None
     alpha = [i for i, meaning in enumerate(interpretation, 1) if meaning == ColorInterp.alpha]
     if numbers is None:
@@ -197,6 +198,12 @@ def _describe(name: str, file: Path, numbers: Sequence[int] | None) -> Raster:
     kinds = {dtypes[number - 1] for number in numbers}
     if len(kinds) > 1 or np.dtype(dtypes[numbers[0] - 1]).kind not in "uif":
         raise InputError(f"{file}: pixels of {', '.join(sorted(kinds))}; bands of one real type are needed.")
+    rows, cols = blocks[numbers[0] - 1]
+    if rows * cols * len(dtypes) * np.dtype(dtypes[numbers[0] - 1]).itemsize > BLOCK:
+        raise InputError(
+            f"{file}: is stored in blocks of {rows:,}×{cols:,} pixels, and one pixel costs a whole block; write it in "
+            "tiles, as with gdal_translate -co TILED=YES."
+        )
     if interpretation[numbers[0] - 1] == ColorInterp.palette:
         raise InputError(f"{file}: a palette image, whose numbers are no brightness; convert it to RGB.")
     unknown = (0.0,) * len(numbers)

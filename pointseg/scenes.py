@@ -24,7 +24,7 @@ from pointseg.types import Scene, Shape, Window
 Scale = Literal["native"] | int
 """`native`, or the side in pixels of the square that every scene is resized to."""
 
-LARGEST = 1 << 30
+LARGEST = 1 << 29
 """Pixels of an image or mask here, where it is decoded whole."""
 
 # PIL refuses twice this number. Its own, 89 million, would refuse a map of 14,000 by 14,000 pixels.
@@ -200,7 +200,7 @@ def _open(file: Path) -> Image.Image:
 def _read_mask(file: Path, legend: Legend, table: UInt8[np.ndarray, "values"]) -> UInt8[np.ndarray, "h w"]:
     """The class of each pixel, IGNORE, or (where faults are collected) _UNKNOWN."""
     values = _mask_values(file, legend)
-    mask = table[values]
+    mask: UInt8[np.ndarray, "h w"] = table[values]
     if (mask == _UNKNOWN).any():
         fault(_unknown_values(file, values[mask == _UNKNOWN], legend))
     return mask

@@ -5,6 +5,7 @@ Frame of every coordinate: pixels, rows downwards and columns to the right; (0, 
 of the top-left pixel, so a pixel covers [-0.5, 0.5) around its own row and column.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -134,8 +135,8 @@ class Dataset:
     leaks: the caller asked for groups to be shared between splits.
     bands: how the scenes' images were read.
     points: those of each scene, by its id, where a person gave them; None: they are drawn from the masks.
-    Raises InputError when train or val is missing or a split is empty, or when splits share a group
-    although `leaks` is False.
+    Raises InputError when train or val is missing or a split is empty, when two scenes share an id, or when splits
+    share a group although `leaks` is False.
     """
 
     classes: tuple[str, ...]
@@ -150,6 +151,9 @@ class Dataset:
         required = {"train": (), "val": ()} | dict(self.splits)
         if empty := [name for name, scenes in required.items() if not scenes]:
             fault(f"dataset: the split {empty[0]!r} holds no scene; give it one in the yaml.")
+        ids = Counter(scene.id for scenes in self.splits.values() for scene in scenes)
+        if twice := [name for name, n in ids.items() if n > 1]:  # their points would be one file
+            fault(f"dataset: two scenes are called {twice[0]!r}; rename the file of one.")
         if self.leaks:
             return
         owner: dict[str, str] = {}

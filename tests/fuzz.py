@@ -43,7 +43,7 @@ from PIL import Image
 from shapely.geometry import MultiPoint, Point, Polygon
 from tqdm import tqdm
 
-from pointseg import maps, points, runs, trained
+from pointseg import maps, runs, trained
 from pointseg.config import CONF, construct, parse, read, values
 from pointseg.errors import InputError
 from pointseg.fit import fit, make_trainer
@@ -56,8 +56,26 @@ from pointseg.scenes import whole
 from tests.site import CRS, NAMES, ORIGIN, frame, pixels, write_image
 
 LIMIT, BACKSTOP = 20, 600  # seconds of computing, and of waiting, that an input may take
-MEMORY = 4 << 30  # bytes
-ODD = [None, True, -1, 0, 1, 2.5, -0.5, float("nan"), float("inf"), 10**9, 10**30, "", "text", "x" * 10_000, "ü\0", [], {}]
+MEMORY = 3 << 30  # bytes that an input may take; beyond, allocating raises MemoryError
+ODD = [
+    None,
+    True,
+    -1,
+    0,
+    1,
+    2.5,
+    -0.5,
+    float("nan"),
+    float("inf"),
+    10**9,
+    10**30,
+    "",
+    "text",
+    "x" * 10_000,
+    "ü\0",
+    [],
+    {},
+]
 ODD += [[1, 2], ["a", "a"], [[]], {"a": 1}, "${seed}", "${nowhere}", "${oc.env:NOWHERE}", "${model}", "???", "#12345G"]
 ODD += [{"_target_": "os.getcwd"}, {"_target_": 5}, "../../x", "/nowhere"]
 
@@ -68,7 +86,7 @@ class Hang(BaseException):
     """Not an Exception, so that nothing under test can catch it."""
 
 
-class NoNumber(Exception):
+class NoNumberError(Exception):
     pass
 
 
@@ -123,7 +141,15 @@ def disguised(rng: Rng, data: bytes) -> bytes:
         stream.writestr("../../escaped", "x")
     picture = io.BytesIO()
     Image.new("RGB", (16, 12)).save(picture, str(rng.choice(["GIF", "BMP", "WEBP", "PDF", "PNG", "TIFF"])))
-    formats = [archive.getvalue(), picture.getvalue(), b"{}", b"[1, 2]", b"null", b"<html>404</html>", pickle.dumps({1})]
+    formats = [
+        archive.getvalue(),
+        picture.getvalue(),
+        b"{}",
+        b"[1, 2]",
+        b"null",
+        b"<html>404</html>",
+        pickle.dumps({1}),
+    ]
     return formats[int(rng.integers(len(formats)))]
 
 
@@ -144,7 +170,10 @@ def mutate(rng: Rng, tree: Any, value: Any = None) -> Any:
     changed = copy.deepcopy(tree)
     node, key = changed, None
     while isinstance(node, dict | list) and len(node) and (key is None or rng.random() < 0.75):
-        parent, key = node, list(node)[int(rng.integers(len(node)))] if isinstance(node, dict) else int(rng.integers(len(node)))
+        parent, key = (
+            node,
+            list(node)[int(rng.integers(len(node)))] if isinstance(node, dict) else int(rng.integers(len(node))),
+        )
         node = parent[key]
     if key is None:
         return pick(rng)
@@ -191,7 +220,9 @@ def write_odd_image(rng: Rng, file: Path) -> str:
         values = rng.choice([np.nan, np.inf, -1, 0, 1.5, 3e38], (height, width)).astype(np.float32)
         picture = Image.fromarray(values)
     elif mode in ("I", "I;16"):
-        picture = Image.fromarray(rng.integers(0, 60_000, (height, width)).astype(np.int32 if mode == "I" else np.uint16))
+        picture = Image.fromarray(
+            rng.integers(0, 60_000, (height, width)).astype(np.int32 if mode == "I" else np.uint16)
+        )
     else:
         bands = len(Image.new(mode, (1, 1)).getbands())
         values = rng.integers(0, 3 if rng.random() < 0.5 else 256, (height, width, bands)).astype(np.uint8)
@@ -228,7 +259,16 @@ class Base:
             mask.save(folder / f"pairs/masks/{i}.{'tif' if suffix == 'tif' else 'png'}")
         labels = write_image(folder / "site/a.tif", (48, 64))
         write_image(folder / "site/b.tif", (48, 64), bands=4, dtype="uint16", nodata=0, compress="deflate")
-        write_image(folder / "site/c.tif", (48, 64), bands=1, dtype="float32", nodata=-9999.0, tiled=True, blockxsize=16, blockysize=16)
+        write_image(
+            folder / "site/c.tif",
+            (48, 64),
+            bands=1,
+            dtype="float32",
+            nodata=-9999.0,
+            tiled=True,
+            blockxsize=16,
+            blockysize=16,
+        )
         write_image(folder / "site/d.png", (48, 64), crs=None)
         clicks = pixels(labels, 8)
         field = frame(clicks)
@@ -282,7 +322,13 @@ def pairs(rng: Rng, base: Base, folder: Path) -> tuple[str, Callable[[], None]]:
     done = [damage_bytes, damage_bytes, declare_size, write_odd_image][int(rng.integers(4))](rng, file)
     colours = rng.random() < 0.3
     classes: dict[str, Any] = {"a": "#FF0000", "b": "#0000FF"} if colours else {"a": 1, "b": 2}
-    arguments = {"classes": classes, "ignore": ["#000000"] if colours else [0], "val": 0.2, "test": 0.2, "scale": "native"}
+    arguments = {
+        "classes": classes,
+        "ignore": ["#000000"] if colours else [0],
+        "val": 0.2,
+        "test": 0.2,
+        "scale": "native",
+    }
     if rng.random() < 0.1:
         key = str(rng.choice([*arguments, "group_depth", "not_land_cover"]))
         arguments[key] = pick(rng)
@@ -303,7 +349,9 @@ def rasters(rng: Rng, base: Base, folder: Path) -> tuple[str, Callable[[], None]
     name = str(rng.choice(["a.tif", "b.tif", "c.tif", "d.png"]))
     file = folder / name
     shutil.copy(base.folder / "site" / name, file)
-    done = [damage_bytes, damage_bytes, declare_size, write_odd_image, write_odd_raster][int(rng.integers(5))](rng, file)
+    done = [damage_bytes, damage_bytes, declare_size, write_odd_image, write_odd_raster][int(rng.integers(5))](
+        rng, file
+    )
     output = folder / f"maps/{name}"
 
     def use() -> None:
@@ -370,7 +418,24 @@ def point_files(rng: Rng, base: Base, folder: Path) -> tuple[str, Callable[[], N
 
 def odd_table(rng: Rng, file: Path) -> str:
     lines = [line.split(",") for line in file.read_text().splitlines()]
-    cells = ["", "nan", "inf", "-inf", "1e308", "1e30", "-1", "99999999999999999999", "0x10", "1,5", '"', "'", "\0", "\r", "ü", "a;b"]
+    cells = [
+        "",
+        "nan",
+        "inf",
+        "-inf",
+        "1e308",
+        "1e30",
+        "-1",
+        "99999999999999999999",
+        "0x10",
+        "1,5",
+        '"',
+        "'",
+        "\0",
+        "\r",
+        "ü",
+        "a;b",
+    ]
     cells += ["../../x", "a\tb", " ", "TRUE", "2020-01-01", "9" * 400, "<NA>", "1_000"]
     done = []
     for _ in range(rng.integers(1, 4)):
@@ -388,7 +453,9 @@ def odd_table(rng: Rng, file: Path) -> str:
             case _ if lines[row]:
                 lines[row][col] = str(rng.choice(cells))
         done.append(f"{row},{col}")
-    file.write_text(str(rng.choice(["\n", "\r\n", "\r"])).join(str(rng.choice([",", ";", ","])).join(line) for line in lines))
+    file.write_text(
+        str(rng.choice(["\n", "\r\n", "\r"])).join(str(rng.choice([",", ";", ","])).join(line) for line in lines)
+    )
     return f"{file.name}, cells {' '.join(done)}"
 
 
@@ -399,10 +466,23 @@ def odd_geojson(rng: Rng, file: Path) -> str:
 
 def odd_points(rng: Rng, file: Path) -> str:
     count = int(rng.integers(0, 5))
-    geometries = [Point(300_010, 2_799_990), Point(np.nan, 1), Point(np.inf, -np.inf), Point(), None, Point(1e300, 1e300)]
-    geometries += [Polygon([(0, 0), (1, 0), (1, 1)]), MultiPoint([(300_001, 2_799_999), (300_002, 2_799_998)]), Point(1, 2, 3)]
+    geometries = [
+        Point(300_010, 2_799_990),
+        Point(np.nan, 1),
+        Point(np.inf, -np.inf),
+        Point(),
+        None,
+        Point(1e300, 1e300),
+    ]
+    geometries += [
+        Polygon([(0, 0), (1, 0), (1, 1)]),
+        MultiPoint([(300_001, 2_799_999), (300_002, 2_799_998)]),
+        Point(1, 2, 3),
+    ]
     chosen = [geometries[int(i)] for i in rng.integers(0, len(geometries), count)]
-    classes = [["x", "y"], [1, 2], [1.5, np.nan], [None, None], ["", " "], [True, False], ["ü" * 300, "a\0b"]][int(rng.integers(7))]
+    classes = [["x", "y"], [1, 2], [1.5, np.nan], [None, None], ["", " "], [True, False], ["ü" * 300, "a\0b"]][
+        int(rng.integers(7))
+    ]
     columns = {str(rng.choice(["class", "class", "Class", "kind", "geometry_"])): (classes * 3)[:count]}
     crs = str(rng.choice([CRS, "EPSG:4326", "EPSG:4978", ""])) or None
     with contextlib.suppress(Exception):  # what the format cannot hold was never written
@@ -433,7 +513,12 @@ def configurations(rng: Rng, base: Base, folder: Path) -> tuple[str, Callable[[]
         config = parse(read(file))
         data, system = runs.build(config, folder / "new")
         make_trainer(config, logger=False, default_root_dir=folder)
-        if config.num_workers in (None, 0) and config.tile_size <= 64 and config.batch_size <= 8 and config.tiles.get("tiles", 0) < 99:
+        if (
+            config.num_workers in (None, 0)
+            and config.tile_size <= 64
+            and config.batch_size <= 8
+            and config.tiles.get("tiles", 0) < 99
+        ):
             batch = next(iter(data.train_dataloader()))
             assert torch.isfinite(system.loss(system.model(batch.images), batch))
         return None
@@ -444,7 +529,7 @@ def configurations(rng: Rng, base: Base, folder: Path) -> tuple[str, Callable[[]
 def probabilities_of(model: trained.Trained) -> None:
     images = torch.zeros(1, len(model.bands), 32, 32, dtype=torch.uint8)
     if not torch.isfinite(model.predict(images)).all():
-        raise NoNumber("probabilities")
+        raise NoNumberError("probabilities")
 
 
 def link_run(base: Base, folder: Path) -> None:
@@ -484,7 +569,7 @@ def checkpoints(rng: Rng, base: Base, folder: Path) -> tuple[str, Callable[[], N
         else:
             network = load_weights(unet(3, None), str(file), "unet")
             if not torch.isfinite(network.eval()(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))).all():
-                raise NoNumber("logits")
+                raise NoNumberError("logits")
         assert not Path("hacked").exists()
 
     return f"{done}, {('predict', 'evaluate', 'weights')[way]}", use
@@ -557,7 +642,7 @@ def use_scores(run: Path) -> None:
     table = sweeps.table(found, run.parent)
     sweeps.curves(found, run.parent)
     if found[0].finished and not np.isfinite(table["best_miou"].to_numpy(float)).all():
-        raise NoNumber("best_miou")
+        raise NoNumberError("best_miou")
 
 
 def resumed(rng: Rng, base: Base, folder: Path) -> tuple[str, Callable[[], None]]:
@@ -589,7 +674,7 @@ def resumed(rng: Rng, base: Base, folder: Path) -> tuple[str, Callable[[], None]
         config.resume = True
         score = fit(config, folder, {})  # type: ignore[arg-type]
         if not np.isfinite(score):
-            raise NoNumber("score")
+            raise NoNumberError("score")
 
     return f"last.ckpt: {done}", use
 
@@ -643,7 +728,7 @@ def _outcome(use: Callable[[], None]) -> tuple[str, str]:
         return "read", ""
     except InputError as error:
         return "refused", str(error)
-    except NoNumber as error:
+    except NoNumberError as error:
         return "nan", str(error)
     except Hang:
         return "hang", traceback.format_exc()
@@ -660,8 +745,11 @@ def _hang(number: int, stack: Any) -> None:
 
 @contextlib.contextmanager
 def limits(place: Path) -> Iterator[None]:
-    """The scenes' cache in `place`, which is the working folder too; a clock."""
+    """The scenes' cache in `place`, which is the working folder too; a clock; and MEMORY."""
     before, cache = Path.cwd(), os.environ.get("POINTSEG_CACHE")
+    memory = resource.getrlimit(resource.RLIMIT_AS)
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY, memory[1]))
     handler = signal.signal(signal.SIGPROF, _hang)
     os.environ["POINTSEG_CACHE"] = str(place / "cache")
     os.chdir(place)
@@ -669,6 +757,7 @@ def limits(place: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        resource.setrlimit(resource.RLIMIT_AS, memory)
         logging.disable(logging.NOTSET)
         os.chdir(before)
         signal.signal(signal.SIGPROF, handler)
@@ -707,7 +796,10 @@ def main() -> None:
             result = try_one(options.seed, index, base, options.kind)
             results.append(result)
             if options.only is not None or result.outcome not in GOOD:
-                print(f"--- {result.index} ({result.kind}): {result.damage}\n{result.outcome}: {result.detail}", flush=True)
+                print(
+                    f"--- {result.index} ({result.kind}): {result.damage}\n{result.outcome}: {result.detail}",
+                    flush=True,
+                )
     print(f"\n`python -m tests.fuzz --count {options.count} --seed {options.seed}`\n\n{table(results)}")
     sys.exit(any(result.outcome not in GOOD for result in results))
 

@@ -212,11 +212,12 @@ def inside(placed: pd.DataFrame, scenes: Sequence[Raster]) -> Bool[np.ndarray, "
     return np.asarray((placed["scene"].to_numpy() >= 0) & ((positions >= 0) & (positions < shapes)).all(1))
 
 
-def _valid(placed: pd.DataFrame, scenes: Sequence[Raster]) -> np.ndarray:
-    return np.array(
-        [
-            scenes[scene].valid(Window(row, col, 1, 1))[0, 0]
-            for scene, row, col in zip(placed["scene"], placed["row"], placed["col"], strict=True)
-        ],
-        bool,
-    )
+def _valid(placed: pd.DataFrame, scenes: Sequence[Raster]) -> Bool[np.ndarray, "n"]:
+    """Which of the pixels hold data; where faults are collected, all of a scene after one that cannot be read do."""
+    valid = np.ones(len(placed), bool)
+    rows, cols = placed["row"].to_numpy(), placed["col"].to_numpy()
+    for scene, indices in placed.groupby("scene").indices.items():
+        with separately():
+            for i in indices:
+                valid[i] = scenes[scene].valid(Window(int(rows[i]), int(cols[i]), 1, 1))[0, 0]
+    return valid
