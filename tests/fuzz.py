@@ -18,6 +18,7 @@ import json
 import logging
 import os
 import pickle
+import resource
 import shutil
 import signal
 import struct
