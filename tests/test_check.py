@@ -182,6 +182,20 @@ def test_the_command_says_what_is_wrong_with_a_folder_and_whether_anything_is(
     assert "did you mean 'picture'?" in typo.output
 
 
+def test_a_split_without_a_label_is_no_score_of_nan(tmp_path: Path) -> None:
+    from pointseg.fit import fit
+    from tests.test_training import composed
+
+    write_folder(tmp_path, INTEGERS, [f"{name}" for name in "abcd"])
+    Image.fromarray(np.zeros((4, 6), np.uint8)).save(tmp_path / "masks/d.png")
+    options = [f"dataset.images={tmp_path}/images", f"dataset.masks={tmp_path}/masks", "dataset.classes={x: 1, y: 2}"]
+    options += ["dataset.ignore=[0]", "dataset.val=[d]", "dataset.test=[c]", "budget=0.5", "tiles=around_points"]
+    (tmp_path / "run").mkdir()
+    with pytest.raises(InputError, match=r"split 'val' have no labelled pixel"):
+        fit(composed("dataset=folder", *options, "tiles.tiles=4"), tmp_path / "run", {})
+    assert not (tmp_path / "run/best.ckpt").exists()
+
+
 # --- what lies outside the data folder stays as it is ---
 
 NAME = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=20)
