@@ -113,8 +113,9 @@ def _load_dense(file: Path, scene: Scene, classes: Sequence[str]) -> Points:
     with reading(file, "points", "remove it, and the points are drawn again."), np.load(file) as content:
         mask, names = content["mask"], content["classes"].tolist()
     if mask.shape != scene.shape or names != list(classes):
+        size = "×".join(map(str, mask.shape))
         raise InputError(
-            f"{file}: {'×'.join(map(str, mask.shape))} pixels (rows × columns) of the classes {', '.join(map(str, names))}; "
-            f"the scene has {scene.shape[0]}×{scene.shape[1]}, and the classes are {', '.join(classes)}."
+            f"{file}: {size} pixels (rows × columns) of the classes {', '.join(map(str, names))}; the scene has "
+            f"{scene.shape[0]}×{scene.shape[1]}, and the classes are {', '.join(classes)}."
         )
     return Points.of_pixels(mask, np.flatnonzero(mask != IGNORE))
