@@ -17,7 +17,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 from torch import Tensor, nn
 
-from pointseg.errors import InputError
+from pointseg.errors import reading
 from pointseg.inference import Views
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class Calibrated(nn.Module):
         return logits
 
 
-def read(folder: Path, checkpoint: str) -> Calibration | None:
+def read(folder: Path, checkpoint: str, classes: int) -> Calibration | None:
     """That of the run in `folder`; None where there is none for these weights.
 
     Raises InputError where the file is damaged.
@@ -65,12 +65,14 @@ def read(folder: Path, checkpoint: str) -> Calibration | None:
     file = folder / FILE
     if not file.is_file():
         return None
-    try:
+    with reading(file, "a calibration", "write it anew with pointseg.calibrate."):
         saved = json.loads(file.read_text())
         found = Calibration(float(saved["temperature"]), tuple(map(float, saved["shift"])))
         weights = saved["weights"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{file}: cannot be read ({error!r}); write it anew with pointseg.calibrate.") from error
+        if len(found.shift) != classes:
+            raise ValueError(f"{len(found.shift)} shifts for {classes} classes")
+        if not (0 < found.temperature < np.inf and np.isfinite(found.shift).all()):
+            raise ValueError("a temperature above 0 and finite shifts are needed")
     if weights != digest(folder / f"{checkpoint}.ckpt"):
         log.warning("%s is of other weights than %s.ckpt and is not used; calibrate these.", file, checkpoint)
         return None

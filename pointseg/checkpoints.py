@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from omegaconf import DictConfig, OmegaConf
 
 from pointseg import processes, runs
+from pointseg.config import read
 from pointseg.errors import InputError
 from pointseg.files import writing
 from pointseg.system import PointSeg
@@ -45,6 +46,7 @@ class Keeper(Checkpoint):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.seconds = 0.0  # of training, over every start of the run
+        self.started = False  # whether all of the run is restored
 
     def state_dict(self) -> dict[str, Any]:
         return {"seconds": self.seconds}
@@ -58,6 +60,9 @@ class Keeper(Checkpoint):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._since = time.monotonic()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.started = True
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, PointSeg)
@@ -107,7 +112,7 @@ def begin(cfg: DictConfig, resume: bool, folder: Path) -> Path | None:
                 f"{folder} already holds a run; go on with it with resume=true, give another folder with "
                 "hydra.run.dir=<folder>, or remove it."
             )
-        changes = differences(OmegaConf.load(file), cfg)
+        changes = differences(read(file), cfg)
         if changes and last.exists():
             listing = "; ".join(f"{key}: {was} there, {now} here" for key, (was, now) in changes.items())
             raise InputError(

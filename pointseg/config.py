@@ -8,7 +8,7 @@ to whatever asks for them.
 import difflib
 import inspect
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -19,7 +19,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pointseg.errors import InputError
+from pointseg.errors import InputError, reading
 
 _HERE = Path(__file__).parent
 # A wheel carries conf/ inside the package; in a checkout it lies beside it.
@@ -78,26 +78,49 @@ def parse(cfg: DictConfig) -> TrainConfig:
 
     Hydra refuses unknown keys unless they are added with `+`; this refuses those too. Raises InputError.
     """
+    content = _resolved(cfg)
+    known = [field.name for field in fields(TrainConfig)]
+    for key in content:
+        if key not in known:
+            raise InputError(_unknown(str(key), known, "the configuration"))
+    return TrainConfig(**_checked(content, known))
+
+
+def read(file: Path) -> DictConfig:
+    """A run's config.yaml. Raises InputError where it is damaged."""
+    with reading(file, "a configuration", "restore the file, or train anew."):
+        content = OmegaConf.load(file)
+    if not isinstance(content, DictConfig):
+        raise InputError(f"{file}: holds no keys; restore the file, or train anew.")
+    return content
+
+
+def values(cfg: DictConfig, *keys: str) -> dict[str, Any]:
+    """These keys of a configuration, checked as `parse` does, whatever the others hold."""
+    return _checked(_resolved(cfg), keys)
+
+
+def _resolved(cfg: DictConfig) -> dict[str, Any]:
     try:
         content = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         # Not chained: Hydra would print OmegaConf's words a second time.
         raise InputError(f"{error.full_key}: {str(error).splitlines()[0]}; the group's yaml says what it is.") from None
     assert isinstance(content, dict)
-    known = [field.name for field in fields(TrainConfig)]
-    content = {field.name: field.default for field in fields(TrainConfig) if field.default is not MISSING} | content
-    for key in content:
-        if key not in known:
-            raise InputError(_unknown(str(key), known, "the configuration"))
+    return {str(key): value for key, value in content.items()}
+
+
+def _checked(content: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    defaults = {field.name: field.default for field in fields(TrainConfig) if field.default is not MISSING}
+    content = {key: (defaults | content)[key] for key in keys if key in defaults | content}
     for key, hint in get_type_hints(TrainConfig).items():
-        if key not in content:
-            raise InputError(f"{key}: missing from the configuration; conf/train.yaml has its default.")
-        _check_value(key, content[key], hint)
-    config = TrainConfig(**{str(key): value for key, value in content.items()})
-    for key in known:
-        if isinstance(content[key], dict):
-            _check_node(key, content[key])
-    return config
+        if key in keys:
+            if key not in content:
+                raise InputError(f"{key}: missing from the configuration; conf/train.yaml has its default.")
+            _check_value(key, content[key], hint)
+            if isinstance(content[key], dict):
+                _check_node(key, content[key])
+    return content
 
 
 def _check_node(where: str, node: Node) -> None:
@@ -162,16 +185,24 @@ def _target(node: Node, where: str = "configuration") -> Any:
 def construct(node: Node, **facts: Any) -> Any:
     """Call the node's `_target_` with the node's keys and those of `facts` that it has a parameter for.
 
-    What the yaml says wins over a fact.
+    What the yaml says wins over a fact. Raises InputError where a class of a library refuses the values.
     """
     target = _target(node)
     arguments = {key: value for key, value in facts.items() if key in _parameters(target)}
-    return target(**arguments | {key: value for key, value in node.items() if key != "_target_"})
+    given = {key: value for key, value in node.items() if key != "_target_"}
+    try:
+        return target(**arguments | given)
+    except Exception as error:  # a library's class refuses values in words of its own
+        if isinstance(error, InputError) or target.__module__.startswith("pointseg."):
+            raise
+        raise InputError(f"{node['_target_']}: {error} It was given {given}.") from error
 
 
 def refuse_unknown(cfg: DictConfig, command: str) -> None:
     """Raise InputError for a key that conf/<command>.yaml does not have; Hydra lets `+key` pass."""
-    known = OmegaConf.load(CONF / f"{command}.yaml").keys() - {"defaults", "hydra"}
+    content = OmegaConf.load(CONF / f"{command}.yaml")
+    groups = {key for entry in content.defaults if OmegaConf.is_dict(entry) for key in entry}
+    known = (content.keys() | groups) - {"defaults", "hydra"}
     for key in cfg:
         if key not in known:
             raise InputError(_unknown(str(key), [str(name) for name in known], f"conf/{command}.yaml"))

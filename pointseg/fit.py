@@ -13,7 +13,6 @@ from typing import Any
 import lightning
 import torch
 from lightning import Trainer
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -23,12 +22,14 @@ from pointseg import metrics, processes, runs
 from pointseg.checkpoints import Keeper, WholeFiles, begin
 from pointseg.config import TrainConfig, construct, parse
 from pointseg.data import PointData
-from pointseg.errors import InputError
+from pointseg.errors import REASON, InputError, reading
 from pointseg.models.weights import read_checkpoint
 from pointseg.pictures import TrainingPictures
 from pointseg.system import PointSeg
 
 log = logging.getLogger(__name__)
+
+NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 
 
 def fit(cfg: DictConfig, folder: Path, choices: dict[str, Any]) -> float:
@@ -61,7 +62,7 @@ def fit(cfg: DictConfig, folder: Path, choices: dict[str, Any]) -> float:
     if config.compile:
         system.model.compile()
     with processes.of_one_job(trainer, folder):
-        _train(trainer, system, data, checkpoint)
+        _train(trainer, system, data, keeper, checkpoint)
     best = runs.best(system.history)
     names = ("miou_all_classes", "miou_land_cover", "accuracy", "kappa", "epoch")
     logger.log_hyperparams(hparams, {f"best/{name}": best[name] for name in names})
@@ -75,7 +76,7 @@ def fit(cfg: DictConfig, folder: Path, choices: dict[str, Any]) -> float:
     return float(best[runs.MONITOR])
 
 
-def _train(trainer: Trainer, system: PointSeg, data: PointData, checkpoint: Path | None) -> None:
+def _train(trainer: Trainer, system: PointSeg, data: PointData, keeper: Keeper, checkpoint: Path | None) -> None:
     try:
         trainer.fit(system, data, ckpt_path=checkpoint, weights_only=True)
     except SystemExit as stop:  # Lightning's, after Ctrl-C or SIGTERM; it ends a sweep too
@@ -85,12 +86,20 @@ def _train(trainer: Trainer, system: PointSeg, data: PointData, checkpoint: Path
             *(trainer.current_epoch + 1, trainer.max_epochs, trainer.default_root_dir),
         )
         raise SystemExit(128 + (signal.SIGTERM if isinstance(stop, SIGTERMException) else signal.SIGINT)) from None
-    except OSError as error:  # of TensorBoard's events, which are written as they come
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES):
+    except InputError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in NOT_WRITTEN:  # TensorBoard's events, written as they come
+            raise InputError(
+                f"{trainer.default_root_dir}: cannot be written ({error.strerror}); make room there. The same command "
+                f"with hydra.run.dir={trainer.default_root_dir} resume=true goes on from its last whole epoch."
+            ) from error
+        if checkpoint is None or keeper.started:
             raise
+        reason = " ".join(str(error).split())[:REASON]
         raise InputError(
-            f"{trainer.default_root_dir}: cannot be written ({error.strerror}); make room there. The same command with "
-            f"hydra.run.dir={trainer.default_root_dir} resume=true goes on from its last whole epoch."
+            f"{checkpoint}: training cannot go on from it ({type(error).__name__}: {reason}); restore the file, or "
+            "train anew in another folder."
         ) from error
     if not system.history:
         raise InputError(
@@ -105,8 +114,10 @@ def _step(checkpoint: Path | None) -> int | None:
     saved = read_checkpoint(checkpoint)
     if "history" not in saved:
         raise InputError(f"{checkpoint}: was written before runs could be resumed; train it anew in another folder.")
-    step = saved["global_step"]
-    assert isinstance(step, int)
+    with reading(checkpoint, "a run to go on with", "restore the file, or train anew in another folder."):
+        step = saved["global_step"]
+        if not isinstance(step, int):
+            raise TypeError(f"its step is {step!r}")
     return step
 
 
@@ -127,10 +138,7 @@ def make_trainer(config: TrainConfig, **facts: Any) -> Trainer:
     node = {"enable_progress_bar": sys.stderr.isatty(), **config.trainer}
     if node.get("precision") == "auto":
         node["precision"] = "32-true" if runs.on_cpu(config) else "bf16-mixed"
-    try:
-        trainer: Trainer = construct(node, **facts)
-    except (MisconfigurationException, ValueError, RuntimeError) as error:
-        raise InputError(f"trainer: {error} Choose another, as in trainer=auto.") from error
+    trainer: Trainer = construct(node, **facts)
     device = trainer.strategy.root_device
     log.info("Device: %s, precision: %s", device, trainer.precision)
     if device.type == "cpu" and "bf16" in trainer.precision and not torch.ops.mkldnn._is_mkldnn_bf16_supported():

@@ -71,8 +71,8 @@ def predict(cfg: DictConfig) -> None:
     rasters = open_rasters(find(cfg.input, "input"), bands=model.bands)
     files = [_output(Path(cfg.output), raster, alone=len(rasters) == 1) for raster in rasters]
     for raster, file in zip(rasters, files, strict=True):
+        points = _points(Path(cfg.run) / "points", raster, model.classes)
         if predict_map(model, raster, file, settings):
-            points = _points(Path(cfg.run) / "points", raster, model.classes)
             mapfiles.write_preview(file, output_files(file, settings)["confidence"], model, raster, points)
         if cfg.polygons and _rank() == 0:
             mapfiles.write_polygons(file, raster, model.classes, cfg.sieve, cfg.simplify)
@@ -92,6 +92,11 @@ def _output(output: Path, raster: Raster, alone: bool) -> Path:
 def _points(folder: Path, raster: Raster, classes: Sequence[str]) -> Points:
     """The points that the run was trained on, where the raster is one of its own."""
     table = kept_points(folder, raster)
+    table = table[
+        (table["row"] < raster.shape[0]) & (table["col"] < raster.shape[1])
+    ]  # not all, if it is another image
+    if unknown := sorted(set(table["name"]) - set(classes)):
+        raise InputError(f"{folder}: points of {raster.id} have the class {unknown[0]!r}; {', '.join(classes)} are.")
     labels = [classes.index(name) for name in table["name"]]
     return Points(table["row"].to_numpy(np.float64), table["col"].to_numpy(np.float64), np.array(labels, np.int64))
 

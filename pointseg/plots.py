@@ -146,3 +146,34 @@ def reliability(diagrams: Mapping[str, tuple[Bins, Bins, Bins]]) -> Figure:
         axes.set(title=title, xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), aspect="equal")
     axes.legend(fontsize=8, loc="upper left")
     return figure
+
+
+def audit(
+    shares: Mapping[str, Float[np.ndarray, "k"]],
+    seams: Mapping[str, tuple[float, float]],
+    palette: Palette,
+    classes: Sequence[str],
+) -> Figure:
+    """Class shares of each split and, of tiles, the agreement of masks across their cuts and beside them."""
+    figure = Figure(figsize=(4.5 * (1 + bool(seams)), 3.4), layout="constrained", dpi=130)
+    axes, *more = figure.subplots(1, 1 + bool(seams), squeeze=False)[0]
+    left = np.zeros(len(shares))
+    for label, name in enumerate(classes):
+        widths = [values[label] for values in shares.values()]
+        axes.barh(
+            list(shares), widths, left=left, color=palette[label] / 255, edgecolor="black", linewidth=0.5, label=name
+        )
+        left += widths
+    axes.set(xlabel="share of the labels", xlim=(0, 1))
+    axes.invert_yaxis()
+    figure.legend(loc="outside lower center", ncols=len(classes), fontsize=7, frameon=False)
+    for beside in more:
+        for i, (what, offset) in enumerate({"across the cuts": -0.2, "beside them": 0.2}.items()):
+            places = np.arange(len(seams)) + offset
+            beside.bar(
+                places, [values[i] for values in seams.values()], 0.4, color=("tab:red", "lightgrey")[i], label=what
+            )
+        beside.set_xticks(range(len(seams)), list(seams), rotation=45, fontsize=8)
+        beside.set(title="pixel pairs of equal class", ylim=(0, 1.2))
+        beside.legend(fontsize=7, loc="upper right", ncols=2)
+    return figure

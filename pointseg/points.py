@@ -2,13 +2,12 @@
 
 import csv
 import hashlib
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from pointseg.errors import InputError
+from pointseg.errors import InputError, reading
 from pointseg.files import writing
 from pointseg.scenes import whole
 from pointseg.types import IGNORE, Points, Sampler, Scene
@@ -81,38 +80,42 @@ def load(file: Path, scene: Scene, classes: Sequence[str]) -> Points:
     if file.suffix == ".npz":
         return _load_dense(file, scene, classes)
     label_of = {name: label for label, name in enumerate(classes)}
-    with file.open(newline="") as stream:
-        lines = csv.reader(stream)
-        if next(lines, None) != ["row", "col", "class"]:
-            raise InputError(f"{file}: its first line must be row,col,class.")
-        try:
-            table = [(int(row), int(col), label_of[name]) for row, col, name in lines]
-        except KeyError as error:
+    table = read(file)
+    for line, (row, col, name) in enumerate(table, 2):
+        if name not in label_of:
+            raise InputError(f"{file}, line {line}: unknown class {name!r}; the classes are {', '.join(classes)}.")
+        if not (0 <= row < scene.shape[0] and 0 <= col < scene.shape[1]):
             raise InputError(
-                f"{file}, line {lines.line_num}: unknown class {error}; the classes are {', '.join(classes)}."
-            ) from error
-        except (ValueError, csv.Error) as error:
-            raise InputError(f"{file}, line {lines.line_num}: not a row, a column and a class ({error}).") from error
-    rows, cols, labels = np.array(table, np.int64).reshape(-1, 3).T
-    outside = (rows < 0) | (rows >= scene.shape[0]) | (cols < 0) | (cols >= scene.shape[1])
-    if outside.any():
-        line = int(np.flatnonzero(outside)[0])
-        raise InputError(
-            f"{file}, line {line + 2}: row {rows[line]}, col {cols[line]} lies outside the scene of "
-            f"{scene.shape[0]}×{scene.shape[1]} pixels (rows × columns)."
-        )
-    return Points(rows.astype(np.float64), cols.astype(np.float64), labels)
+                f"{file}, line {line}: row {row}, col {col} lies outside the scene of "
+                f"{scene.shape[0]}×{scene.shape[1]} pixels (rows × columns)."
+            )
+    rows, cols = np.array([(row, col) for row, col, _ in table], np.float64).reshape(-1, 2).T
+    return Points(rows, cols, np.array([label_of[name] for _, _, name in table], np.int64))
+
+
+def read(file: Path) -> list[tuple[int, int, str]]:
+    """Row, col and class name of each point that `save` wrote. Raises InputError naming a line that is none."""
+    with reading(file, "points", "restore the file, or draw the points anew."), file.open(newline="") as stream:
+        lines = list(csv.reader(stream))
+    if lines[:1] != [["row", "col", "class"]]:
+        raise InputError(f"{file}: its first line must be row,col,class.")
+    table = []
+    for number, line in enumerate(lines[1:], 2):
+        try:
+            row, col, name = line
+            table.append((int(row), int(col), name))
+        except ValueError as error:
+            raise InputError(f"{file}, line {number}: not a row, a column and a class ({error}).") from error
+    return table
 
 
 def _load_dense(file: Path, scene: Scene, classes: Sequence[str]) -> Points:
-    try:
-        with np.load(file) as content:
-            mask, names = content["mask"], content["classes"].tolist()
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"{file}: cannot be read ({error}); remove it, and the points are drawn again.") from error
+    with reading(file, "points", "remove it, and the points are drawn again."), np.load(file) as content:
+        mask, names = content["mask"], content["classes"].tolist()
     if mask.shape != scene.shape or names != list(classes):
+        size = "×".join(map(str, mask.shape))
         raise InputError(
-            f"{file}: {mask.shape[0]}×{mask.shape[1]} pixels (rows × columns) of the classes {', '.join(names)}; "
-            f"the scene has {scene.shape[0]}×{scene.shape[1]}, and the classes are {', '.join(classes)}."
+            f"{file}: {size} pixels (rows × columns) of the classes {', '.join(map(str, names))}; the scene has "
+            f"{scene.shape[0]}×{scene.shape[1]}, and the classes are {', '.join(classes)}."
         )
     return Points.of_pixels(mask, np.flatnonzero(mask != IGNORE))

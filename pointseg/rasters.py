@@ -15,10 +15,10 @@ import numpy as np
 import rasterio
 from jaxtyping import Bool, Num, UInt8
 from rasterio.enums import ColorInterp
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.transform import Affine
 
-from pointseg.errors import InputError
+from pointseg.errors import InputError, fault, reading, separately
 from pointseg.types import RGB, Bands, Shape, Window
 
 log = logging.getLogger(__name__)
@@ -31,6 +31,7 @@ warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
 SUFFIXES = {".tif", ".tiff", ".jpg", ".jpeg", ".png", ".vrt", ".jp2"}
 SAMPLES, SIDE = 64, 256  # windows, and their side in pixels, that the statistics of bands are measured on
+BLOCK = 1 << 28  # bytes of a file's internal block, which is read whole
 TAILS = (0.1, 99.9)  # percentiles that become 0 and 255
 
 
@@ -103,19 +104,15 @@ def _read(
     shape: reduce what is read to (bands, rows, columns).
     """
     area = rasterio.windows.Window(window.col, window.row, window.width, window.height)
-    try:
+    with reading(
+        file,
+        f"an image at row {window.row}, col {window.col}",
+        "the file is damaged or cut short: copy it anew.",
+    ):
         dataset = _opened(file, os.getpid(), threading.get_ident())
-        read = (
-            dataset.dataset_mask(window=area)
-            if numbers is None
-            else dataset.read(numbers, window=area, out_shape=shape)
-        )
-    except RasterioError as error:
-        raise InputError(
-            f"{file}: cannot be read at row {window.row}, col {window.col} ({error}); the file is damaged or cut "
-            "short: copy it anew."
-        ) from error
-    return np.asarray(read)
+        if numbers is None:
+            return np.asarray(dataset.dataset_mask(window=area))
+        return np.asarray(dataset.read(numbers, window=area, out_shape=shape))
 
 
 @lru_cache(maxsize=8)
@@ -137,15 +134,17 @@ def find(images: str | Sequence[str], key: str) -> dict[str, Path]:
         else:
             found = [Path(file) for file in glob(name, recursive=True)]
         if not found:
-            raise InputError(f"{key}={name}: no such file, and no image matches (from {Path.cwd()}).")
+            fault(f"{key}={name}: no such file, and no image matches (from {Path.cwd()}).")
         files += found
     files = sorted({file.resolve() for file in files})
+    if not files:  # and the faults are collected
+        return {}
     shared = Path(os.path.commonpath([file.parent for file in files]))
     by_id: dict[str, Path] = {}
     for file in files:
         other = by_id.setdefault(str(file.relative_to(shared).with_suffix("")), file)
         if other != file:
-            raise InputError(f"{key}: {other} and {file} differ in their suffix alone; name one of them.")
+            fault(f"{key}: {other} and {file} differ in their suffix alone; name one of them.")
     return by_id
 
 
@@ -158,17 +157,25 @@ def open_rasters(
     bands: as a run was trained on, which the files must have; None: measured on these files.
     Raises InputError for a file that is no image, or whose bands differ.
     """
-    described = [_describe(name, file, numbers) for name, file in files.items()]
-    first = described[0]
-    for raster in described:
-        if bands is None and (raster.bands.dtype, len(raster.bands)) != (first.bands.dtype, len(first.bands)):
-            raise InputError(
-                f"{raster.file} has {_words(raster.bands)}, but {first.file} has {_words(first.bands)}; a run needs "
-                "images that are alike: name those of one kind, or the bands to use in dataset.bands."
-            )
-    if bands is None:
-        bands = _measure(described)
+    described: list[Raster] = []
+    for name, file in files.items():
+        with separately():
+            raster = _describe(name, file, numbers)
+            if bands is None and described:
+                _check_alike(raster, described[0])
+            described.append(raster if bands is None else replace(raster, bands=_fitting(raster, bands)))
+    if bands is not None or not described:
+        return described
+    bands = _measure(described)
     return [replace(raster, bands=_fitting(raster, bands)) for raster in described]
+
+
+def _check_alike(raster: Raster, first: Raster) -> None:
+    if (raster.bands.dtype, len(raster.bands)) != (first.bands.dtype, len(first.bands)):
+        raise InputError(
+            f"{raster.file} has {_words(raster.bands)}, but {first.file} has {_words(first.bands)}; a run needs "
+            "images that are alike: name those of one kind, or the bands to use in dataset.bands."
+        )
 
 
 def _words(bands: Bands) -> str:
@@ -176,13 +183,11 @@ def _words(bands: Bands) -> str:
 
 
 def _describe(name: str, file: Path, numbers: Sequence[int] | None) -> Raster:
-    try:
-        with rasterio.open(file) as dataset:
-            interpretation = dataset.colorinterp
-            dtypes = dataset.dtypes
-            shape, crs, transform = dataset.shape, dataset.crs, dataset.transform
-    except RasterioError as error:
-        raise InputError(f"{file}: cannot be read as an image ({error}).") from error
+    with reading(file, "an image", "copy it anew, or name the images alone."), rasterio.open(file) as dataset:
+        interpretation = dataset.colorinterp
+        dtypes = dataset.dtypes
+        shape, transform, blocks = dataset.shape, dataset.transform, dataset.block_shapes
+        crs = dataset.crs.to_wkt() if dataset.crs else None
     alpha = [i for i, meaning in enumerate(interpretation, 1) if meaning == ColorInterp.alpha]
     if numbers is None:
         numbers = [i for i in range(1, len(dtypes) + 1) if i not in alpha]
@@ -193,13 +198,19 @@ def _describe(name: str, file: Path, numbers: Sequence[int] | None) -> Raster:
     kinds = {dtypes[number - 1] for number in numbers}
     if len(kinds) > 1 or np.dtype(dtypes[numbers[0] - 1]).kind not in "uif":
         raise InputError(f"{file}: pixels of {', '.join(sorted(kinds))}; bands of one real type are needed.")
+    rows, cols = blocks[numbers[0] - 1]
+    if rows * cols * len(dtypes) * np.dtype(dtypes[numbers[0] - 1]).itemsize > BLOCK:
+        raise InputError(
+            f"{file}: is stored in blocks of {rows:,}×{cols:,} pixels, and one pixel costs a whole block; write it in "
+            "tiles, as with gdal_translate -co TILED=YES."
+        )
     if interpretation[numbers[0] - 1] == ColorInterp.palette:
         raise InputError(f"{file}: a palette image, whose numbers are no brightness; convert it to RGB.")
     unknown = (0.0,) * len(numbers)
     bands = Bands(kinds.pop(), tuple(numbers), unknown, unknown, unknown, unknown)
     # Where the "alpha" band is wanted as a band, it is a mislabelled one, and masks nothing.
     masked = not set(alpha) & set(numbers)
-    return Raster(name, file, (int(shape[0]), int(shape[1])), bands, crs.to_wkt() if crs else None, transform, masked)
+    return Raster(name, file, (int(shape[0]), int(shape[1])), bands, crs, transform, masked)
 
 
 def _fitting(raster: Raster, bands: Bands) -> Bands:

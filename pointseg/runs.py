@@ -15,14 +15,15 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from pointseg import points
-from pointseg.config import Node, TrainConfig, construct, parse
+from pointseg.config import Node, TrainConfig, construct, parse, read
 from pointseg.data import PointData
-from pointseg.errors import InputError
+from pointseg.errors import InputError, reading
 from pointseg.files import writing
 from pointseg.models.networks import build_network
-from pointseg.models.weights import read_checkpoint
+from pointseg.models.weights import read_checkpoint, restore
 from pointseg.samplers.margin import Margin
 from pointseg.system import PointSeg
 from pointseg.trained import Accelerator
@@ -122,10 +123,12 @@ def load(folder: Path, checkpoint: str, overrides: Node | None = None) -> tuple[
         runs = sorted(str(file.parent) for file in folder.glob("*/config.yaml"))
         hint = f"Its runs are {', '.join(runs)}." if runs else "Runs lie in outputs/."
         raise InputError(f"run={folder}: not the folder of a run; it has no config.yaml. {hint}")
-    cfg = OmegaConf.load(file)
-    cfg = OmegaConf.merge(cfg, overrides or {})
+    try:
+        # The checkpoint has all weights.
+        cfg = OmegaConf.merge(read(file), overrides or {}, {"model": {"weights": None}})
+    except OmegaConfBaseException as error:
+        raise InputError(f"overrides={overrides}: do not fit {file} ({error}).") from error
     assert isinstance(cfg, DictConfig)
-    cfg.model.weights = None  # the checkpoint has them all
     if (folder / "points").is_dir():
         cfg.points = str(folder / "points")  # as they were, whatever became of the file they came from
     config = parse(cfg)
@@ -138,9 +141,7 @@ def load(folder: Path, checkpoint: str, overrides: Node | None = None) -> tuple[
             f"{folder / f'{checkpoint}.ckpt'} was trained on the classes {saved.get('classes')}, but the dataset of "
             f"{file} has {system.classes}; restore that dataset or its configuration."
         )
-    state = saved["state_dict"]
-    assert isinstance(state, dict)
-    system.load_state_dict(state)
+    restore(system, saved.get("state_dict"), folder / f"{checkpoint}.ckpt")
     return config, data, system
 
 
@@ -152,9 +153,17 @@ def best(history: list[dict[str, Any]]) -> dict[str, Any]:
 def read_scores(folder: Path) -> dict[str, Any]:
     """What scores.json holds; empty where there is none yet."""
     file = folder / "scores.json"
-    content = json.loads(file.read_text()) if file.exists() else {}
-    assert isinstance(content, dict)
+    if not file.exists():
+        return {}
+    with reading(file, "scores", "restore it; resume=true writes it anew, if last.ckpt is there."):
+        content = json.loads(file.read_text(), parse_constant=_no_number)
+        if not isinstance(content, dict):
+            raise TypeError(f"a {type(content).__name__} in place of an object")
     return content
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no score")
 
 
 def write_scores(folder: Path, **parts: object) -> None:

@@ -17,17 +17,20 @@ from jaxtyping import Shaped, UInt8
 from PIL import Image
 from tqdm import tqdm
 
-from pointseg.errors import InputError
+from pointseg.errors import InputError, fault, reading, separately
 from pointseg.files import writing
 from pointseg.types import Scene, Shape, Window
 
 Scale = Literal["native"] | int
 """`native`, or the side in pixels of the square that every scene is resized to."""
 
-# Scenes are large and they are the user's own files: PIL's guard against bombs sent by strangers
-# would refuse a map of 14,000 by 14,000 pixels.
-Image.MAX_IMAGE_PIXELS = None
+LARGEST = 1 << 29
+"""Pixels of an image or mask here, where it is decoded whole."""
 
+# PIL refuses twice this number. Its own, 89 million, would refuse a map of 14,000 by 14,000 pixels.
+Image.MAX_IMAGE_PIXELS = LARGEST // 2
+
+DAMAGED = "the file is damaged or cut short: copy it anew."
 _UNKNOWN = 254
 _FORMAT = 1  # part of the cache's key: raise it when what is cached for a file changes
 
@@ -115,22 +118,20 @@ def decode(sources: Sequence[Source], legend: Legend, scale: Scale) -> list[Cach
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder}: cannot be made ({error.strerror}); name a folder in $POINTSEG_CACHE.") from error
-    keys = [_key(source, legend, scale) for source in sources]
-    missing = [
-        (source, key)
-        for source, key in zip(sources, keys, strict=True)
-        if not ((folder / f"{key}.image.npy").exists() and (folder / f"{key}.mask.npy").exists())
-    ]
+    files: list[tuple[Source, Path, Path]] = []
+    for source in sources:
+        with separately():
+            key = _key(source, legend, scale)
+            files.append((source, folder / f"{key}.image.npy", folder / f"{key}.mask.npy"))
+    missing = [(source, image, mask) for source, image, mask in files if not (image.exists() and mask.exists())]
     if missing:
         table = legend.table()
-        for source, key in tqdm(missing, desc="decoding scenes, once", unit="scene", disable=None):
-            image, mask = _read_pair(source, legend, table, scale)
-            _save(folder / f"{key}.image.npy", image)
-            _save(folder / f"{key}.mask.npy", mask)
-    return [
-        _cached(source, folder / f"{key}.image.npy", folder / f"{key}.mask.npy")
-        for source, key in zip(sources, keys, strict=True)
-    ]
+        for source, image, mask in tqdm(missing, desc="decoding scenes, once", unit="scene", disable=None):
+            with separately():
+                if pair := _read_pair(source, legend, table, scale):
+                    _save(image, pair[0])
+                    _save(mask, pair[1])
+    return [_cached(source, image, mask) for source, image, mask in files if image.exists() and mask.exists()]
 
 
 def _cached(source: Source, image: Path, mask: Path) -> CachedScene:
@@ -141,7 +142,8 @@ def _cached(source: Source, image: Path, mask: Path) -> CachedScene:
 def _key(source: Source, legend: Legend, scale: Scale) -> str:
     parts: list[object] = [_FORMAT, scale, legend.colours, sorted(legend.labels.items())]
     for file in (source.image, source.mask):
-        status = file.stat()
+        with reading(file, "an image", DAMAGED):
+            status = file.stat()
         parts += [str(file.resolve()), status.st_size, status.st_mtime_ns]
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
 
@@ -153,43 +155,63 @@ def _save(file: Path, array: UInt8[np.ndarray, "..."]) -> None:
 
 def _read_pair(
     source: Source, legend: Legend, table: UInt8[np.ndarray, "values"], scale: Scale
-) -> tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w"]]:
-    image = _open(source.image)
-    if image.mode not in ("RGB", "RGBA", "L", "LA", "P"):
-        raise InputError(
-            f"{source.image}: pixels of mode {image.mode!r}; 8-bit RGB or grey is needed: convert the image."
-        )
-    image = image.convert("RGB")
-    values = _mask_values(source.mask, legend)
-    if (image.height, image.width) != values.shape:
+) -> tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w"]] | None:
+    """None where faults are collected and there is one."""
+    image, mask = None, None
+    with separately():
+        image = _read_image(source.image)
+    with separately():
+        mask = _read_mask(source.mask, legend, table)
+    if image is None or mask is None:
+        return None
+    if (image.height, image.width) != mask.shape:
         raise InputError(
             f"{source.image} has {image.height}×{image.width} pixels (rows × columns) but its mask {source.mask} "
-            f"has {values.shape[0]}×{values.shape[1]}; they must show the same pixels."
+            f"has {mask.shape[0]}×{mask.shape[1]}; they must show the same pixels."
         )
-    mask = table[values]
     if (mask == _UNKNOWN).any():
-        raise InputError(_unknown_values(source.mask, values[mask == _UNKNOWN], legend))
+        return None
     if scale != "native":
         image = image.resize((scale, scale), Image.Resampling.BILINEAR)
         mask = np.asarray(Image.fromarray(mask).resize((scale, scale), Image.Resampling.NEAREST))
     return np.asarray(image), mask
 
 
+def _read_image(file: Path) -> Image.Image:
+    image = _open(file)
+    if image.mode not in ("RGB", "RGBA", "L", "LA", "P"):
+        raise InputError(f"{file}: pixels of mode {image.mode!r}; 8-bit RGB or grey is needed: convert the image.")
+    return image.convert("RGB")
+
+
 def _open(file: Path) -> Image.Image:
-    try:
-        image = Image.open(file)
+    with reading(file, "an image", DAMAGED):
+        try:
+            image = Image.open(file)
+        except Image.DecompressionBombError as error:
+            raise InputError(
+                f"{file}: has more than {LARGEST:,} pixels; cut it and its mask into scenes, or label points on it: "
+                "dataset=scenes reads by window."
+            ) from error
         image.load()
-    except Exception as error:  # every decoder has its own errors for a damaged file
-        raise InputError(
-            f"{file}: cannot be read ({error}); the file is damaged or cut short: copy it anew."
-        ) from error
     return image
+
+
+def _read_mask(file: Path, legend: Legend, table: UInt8[np.ndarray, "values"]) -> UInt8[np.ndarray, "h w"]:
+    """The class of each pixel, IGNORE, or (where faults are collected) _UNKNOWN."""
+    values = _mask_values(file, legend)
+    mask: UInt8[np.ndarray, "h w"] = table[values]
+    if (mask == _UNKNOWN).any():
+        fault(_unknown_values(file, values[mask == _UNKNOWN], legend))
+    return mask
 
 
 def _mask_values(file: Path, legend: Legend) -> Shaped[np.ndarray, "h w"]:
     image = _open(file)
     if legend.colours:
-        red, green, blue = np.moveaxis(np.asarray(image.convert("RGB")).astype(np.uint32), -1, 0)
+        with reading(file, "a mask of colours", "convert it to RGB."):
+            colours = np.asarray(image.convert("RGB")).astype(np.uint32)
+        red, green, blue = np.moveaxis(colours, -1, 0)
         packed: Shaped[np.ndarray, "h w"] = red << 16 | green << 8 | blue
         return packed
     values = np.asarray(image)

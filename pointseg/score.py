@@ -34,7 +34,7 @@ def evaluate(
         raise InputError(f"split={split}: this run holds no points out for it; choose of {there}, as in split=val.")
     name = split if checkpoint == "best" else f"{split}_{checkpoint}"
     if calibrated:
-        found = calibration.read(folder, checkpoint)
+        found = calibration.read(folder, checkpoint, len(system.classes))
         if found is None:
             raise InputError(f"run={folder}: its {checkpoint}.ckpt is not calibrated; first run pointseg.calibrate.")
         system.model = calibration.Calibrated(system.model, found)

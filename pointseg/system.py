@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
 from pointseg import finite, metrics
+from pointseg.errors import InputError
 from pointseg.inference import paste, predict_scene, probabilities
 from pointseg.losses.functional import at_points
 from pointseg.types import IGNORE, Batch, Dataset, Points, Scene
@@ -175,6 +176,11 @@ class PointSeg(lightning.LightningModule):
         self.scene_metrics.reset()
         self.scores = metrics.scores(computed, self.classes, self.land_cover)
         self.confusion = computed["confusion"].cpu()
+        if not self.confusion.any():
+            raise InputError(
+                f"The scenes of the split {split!r} have no labelled pixel, so that there is no score; hold out "
+                "others, or label some: see python -m pointseg.check."
+            )
         if self.at_points:
             self.scores |= metrics.interval(self.confusion, self.land_cover)
         self.log_dict({f"{split}/{name}": value for name, value in self.scores.items()}, sync_dist=True)

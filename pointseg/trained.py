@@ -10,14 +10,14 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from pointseg import calibration
-from pointseg.errors import InputError
+from pointseg.config import read, values
+from pointseg.errors import InputError, reading
 from pointseg.inference import Predict, probabilities
 from pointseg.models.networks import build_network
-from pointseg.models.weights import read_checkpoint
+from pointseg.models.weights import read_checkpoint, restore
 from pointseg.types import Bands
 
 log = logging.getLogger(__name__)
@@ -57,13 +57,14 @@ def load_run(folder: Path, checkpoint: str, accelerator: Accelerator, flips: boo
         raise InputError(f"run={folder}: not the folder of a run; it has no config.yaml. Runs lie in outputs/.")
     if not file.is_file():
         raise InputError(f"run={folder}: has no {file.name}; choose best or last, of a run that was validated.")
-    config: Any = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"), resolve=True)
+    config = values(read(folder / "config.yaml"), "model", "tile_size", "overlap", "batch_size")
     saved: dict[str, Any] = read_checkpoint(file)
-    bands = bands_of(saved["bands"])
-    network = build_network({**config["model"], "weights": None}, len(saved["classes"]), bands)
-    state: dict[str, Tensor] = saved["state_dict"]
-    network.load_state_dict({key[6:]: value for key, value in state.items() if key.startswith("model.")})
-    found = calibration.read(folder, checkpoint) if calibrated else None
+    with reading(file, "a run's checkpoint", "train it anew."):
+        bands, classes, palette = bands_of(saved["bands"]), tuple(saved["classes"]), _palette(saved)
+        state = {key[6:]: value for key, value in saved["state_dict"].items() if key.startswith("model.")}
+    network = build_network({**config["model"], "weights": None}, len(classes), bands)
+    restore(network, state, file)
+    found = calibration.read(folder, checkpoint, len(classes)) if calibrated else None
     if found is not None:
         prior = ", class prior corrected" if any(found.shift) else ""
         log.info("Calibrated as %s says: temperature %.3f%s", folder / calibration.FILE, found.temperature, prior)
@@ -72,8 +73,8 @@ def load_run(folder: Path, checkpoint: str, accelerator: Accelerator, flips: boo
     network = network.to(device).eval()
     return Trained(
         _predictor(network, device, flips),
-        tuple(saved["classes"]),
-        np.array(saved["palette"], np.uint8),
+        classes,
+        palette,
         bands,
         config["tile_size"],
         config["overlap"],
@@ -87,6 +88,13 @@ def load_run(folder: Path, checkpoint: str, accelerator: Accelerator, flips: boo
 def bands_of(saved: dict[str, Any]) -> Bands:
     # What loads without running code, a checkpoint or JSON, has lists where Bands has tuples.
     return Bands(saved.pop("dtype"), **{key: tuple(value) for key, value in saved.items()})
+
+
+def _palette(saved: dict[str, Any]) -> UInt8[np.ndarray, "k 3"]:
+    palette = np.array(saved["palette"], np.uint8)
+    if palette.shape != (len(saved["classes"]), 3):
+        raise ValueError(f"{len(saved['classes'])} classes in {palette.shape} colours")
+    return palette
 
 
 def find_device(accelerator: Accelerator) -> torch.device:

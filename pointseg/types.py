@@ -5,6 +5,7 @@ Frame of every coordinate: pixels, rows downwards and columns to the right; (0, 
 of the top-left pixel, so a pixel covers [-0.5, 0.5) around its own row and column.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -14,7 +15,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from pointseg.errors import InputError
+from pointseg.errors import fault
 
 IGNORE = 255
 """The value of a mask pixel that belongs to no class: neither drawn as a point nor scored."""
@@ -138,8 +139,8 @@ class Dataset:
     leaks: the caller asked for groups to be shared between splits.
     bands: how the scenes' images were read.
     points: those of each scene, by its id, where a person gave them; None: they are drawn from the masks.
-    Raises InputError when train or val is missing or a split is empty, or when splits share a group
-    although `leaks` is False.
+    Raises InputError when train or val is missing or a split is empty, when two scenes share an id, or when splits
+    share a group although `leaks` is False.
     """
 
     classes: tuple[str, ...]
@@ -153,17 +154,20 @@ class Dataset:
     def __post_init__(self) -> None:
         required = {"train": (), "val": ()} | dict(self.splits)
         if empty := [name for name, scenes in required.items() if not scenes]:
-            raise InputError(f"dataset: the split {empty[0]!r} holds no scene; give it one in the yaml.")
+            fault(f"dataset: the split {empty[0]!r} holds no scene; give it one in the yaml.")
+        ids = Counter(scene.id for scenes in self.splits.values() for scene in scenes)
+        if twice := [name for name, n in ids.items() if n > 1]:  # their points would be one file
+            fault(f"dataset: two scenes are called {twice[0]!r}; rename the file of one.")
         if self.leaks:
             return
         owner: dict[str, str] = {}
         for name, scenes in self.splits.items():
-            for scene in scenes:
-                if owner.setdefault(scene.group, name) != name:
-                    raise InputError(
-                        f"dataset: the group {scene.group!r} stands in both {owner[scene.group]!r} and {name!r}; "
-                        "scores would be measured on ground seen in training. Give each group to one split, "
-                        "or ask for the leak with dataset.split=images."
+            for group in dict.fromkeys(scene.group for scene in scenes):
+                if owner.setdefault(group, name) != name:
+                    fault(
+                        f"dataset: the group {group!r} stands in both {owner[group]!r} and {name!r}; scores would be "
+                        "measured on ground seen in training. Give each group to one split, or ask for the leak with "
+                        "dataset.split=images."
                     )
 
 

@@ -132,18 +132,18 @@ def test_a_network_is_calibrated_at_its_own_stride() -> None:
 
 
 def test_it_is_of_the_weights_it_was_fitted_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert calibration.read(tmp_path, "best") is None
+    assert calibration.read(tmp_path, "best", 2) is None
     (tmp_path / "best.ckpt").write_bytes(b"weights")
     content = {"temperature": 2.0, "shift": [0.0, 1.0], "weights": calibration.digest(tmp_path / "best.ckpt")}
     (tmp_path / calibration.FILE).write_text(json.dumps(content))
-    assert calibration.read(tmp_path, "best") == Calibration(2.0, (0.0, 1.0))
+    assert calibration.read(tmp_path, "best", 2) == Calibration(2.0, (0.0, 1.0))
     (tmp_path / "best.ckpt").write_bytes(b"others")
-    assert calibration.read(tmp_path, "best") is None
+    assert calibration.read(tmp_path, "best", 2) is None
     assert "is of other weights than best.ckpt" in caplog.text
     for damaged in ("{", "{}", '{"temperature": null, "shift": [], "weights": ""}'):
         (tmp_path / calibration.FILE).write_text(damaged)
         with pytest.raises(InputError, match=r"calibration\.json: cannot be read"):
-            calibration.read(tmp_path, "best")
+            calibration.read(tmp_path, "best", 2)
 
 
 def test_what_is_held_out_is_calibrated_by_the_other_scenes() -> None:

@@ -1,5 +1,7 @@
 import json
+import struct
 import sys
+import zlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -243,6 +245,15 @@ def test_a_fold_that_does_not_exist(layout: Path) -> None:
 
 def test_a_tile_that_does_not_exist(layout: Path) -> None:
     refused("Tile 9 named, but not in the dataset", layout, folds=[{"train": [1, 9], "val": [2], "test": [3]}])
+
+
+def test_a_picture_that_claims_to_be_huge_is_refused_before_it_is_decoded(layout: Path) -> None:
+    file = part(layout, "masks")
+    content = bytearray(file.read_bytes())
+    content[16:24] = struct.pack(">II", 1 << 20, 1 << 20)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    file.write_bytes(content)
+    assert str(file) in refused("has more than 536,870,912 pixels; cut it", layout)
 
 
 # --- the real files ---

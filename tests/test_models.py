@@ -2,6 +2,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torchvision.models.segmentation as zoo
@@ -13,6 +14,7 @@ from pointseg.config import construct
 from pointseg.errors import InputError
 from pointseg.losses.functional import upsample
 from pointseg.models import networks
+from pointseg.models.weights import read_checkpoint, restore
 from pointseg.types import RGB, Bands
 from tests.conftest import CONF, options
 
@@ -120,6 +122,32 @@ def test_a_damaged_file_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "bad.pth").write_bytes(content)
     with pytest.raises(InputError, match=r"bad\.pth: cannot be read as weights"):
         build("deeplabv3_mobilenet_v2", tmp_path / "bad.pth")
+
+
+def test_a_flipped_byte_of_a_tensor_is_noticed(tmp_path: Path) -> None:
+    """torch writes checksums and does not read them: it would load the wrong weight."""
+    file = tmp_path / "bad.pth"
+    torch.save({"weight": torch.arange(1000.0)}, file)
+    content = bytearray(file.read_bytes())
+    content[content.index(np.float32(500).tobytes() + np.float32(501).tobytes())] ^= 1
+    file.write_bytes(content)
+    assert torch.load(file, weights_only=True)["weight"][500] != 500
+    with pytest.raises(InputError, match=r"bad\.pth: cannot be read as weights \(ValueError: .* by its checksum"):
+        read_checkpoint(file)
+
+
+def test_weights_of_a_run_that_do_not_fit_or_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    layer = torch.nn.Linear(2, 2)
+    state = {key: value.clone() for key, value in layer.state_dict().items()}
+    for wrong, message in {
+        "no weight": ({"bias": state["bias"]}, "Missing key"),
+        "other shape": ({**state, "bias": torch.zeros(3)}, "size mismatch"),
+        "nan": ({**state, "bias": torch.tensor([0.0, torch.nan])}, "bias holds NaN or infinity"),
+        "no dict": (3, "a int in place of a state dict"),
+    }.values():
+        with pytest.raises(InputError, match=message):
+            restore(layer, wrong, tmp_path / "best.ckpt")
+    restore(layer, state, tmp_path / "best.ckpt")
 
 
 class _Hostile:

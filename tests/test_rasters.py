@@ -143,3 +143,11 @@ def test_images_are_found_by_file_folder_and_pattern(tmp_path: Path) -> None:
     write_image(tmp_path / "x/a.png", crs=None)
     with pytest.raises(InputError, match="differ in their suffix alone"):
         find(str(tmp_path / "x"), "input")
+
+
+def test_a_file_whose_every_pixel_costs_a_gigabyte_is_refused(tmp_path: Path) -> None:
+    profile = {"height": 2, "width": 1 << 29, "count": 1, "dtype": "uint8", "sparse_ok": True}
+    with rasterio.open(tmp_path / "a.tif", "w", driver="GTiff", **profile):
+        pass
+    with pytest.raises(InputError, match=r"a\.tif: is stored in blocks of 1×536,870,912 pixels"):
+        open_rasters({"a": tmp_path / "a.tif"})

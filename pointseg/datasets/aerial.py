@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from pointseg.errors import InputError
+from pointseg.errors import InputError, fault
 from pointseg.scenes import Legend, Scale, Source, cache_folder, decode
 from pointseg.types import IGNORE, SPLITS, Dataset, Scene
 
@@ -90,7 +90,7 @@ def _by_tile(
         raise InputError(f"dataset.fold={fold}: the yaml names {len(folds)} folds, 0 to {len(folds) - 1}.")
     named = {f"Tile {tile}" for tiles in folds[fold].values() for tile in tiles}
     if absent := named - {scene.group for scene in scenes}:
-        raise InputError(f"dataset.folds[{fold}]: {', '.join(sorted(absent))} named, but not in the dataset.")
+        fault(f"dataset.folds[{fold}]: {', '.join(sorted(absent))} named, but not in the dataset.")
     return {
         split: [scene for tile in folds[fold].get(split, ()) for scene in scenes if scene.group == f"Tile {tile}"]
         for split in SPLITS
@@ -157,8 +157,8 @@ def sources(folder: Path) -> list[Source]:
         listing = "\n".join(
             f"  {images[key]}: no mask" if key in images else f"  {masks[key]}: no image" for key in alone
         )
-        raise InputError(
+        fault(
             f"{folder}: files without their other half ({len(alone)}):\n{listing}\nRestore or remove them; see {PAGE}."
         )
-    keys = sorted(images, key=lambda key: (int(key[0].split()[1]), key[1]))
+    keys = sorted(images.keys() & masks.keys(), key=lambda key: (len(key[0]), *key))  # Tile 10 after Tile 9
     return [Source(f"{tile}/{part}", tile, images[tile, part], masks[tile, part]) for tile, part in keys]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pointseg.errors import InputError
+from pointseg.errors import InputError, fault
 from pointseg.scenes import Legend, Scale, Source, decode
 from pointseg.types import IGNORE, SPLITS, Dataset, Scene
 
@@ -81,9 +81,10 @@ def _sources(images: Path, masks: Path, group_depth: int) -> list[Source]:
             f"  {image_of[key]}: no mask in {masks}" if key in image_of else f"  {mask_of[key]}: no image in {images}"
             for key in alone
         )
-        raise InputError(f"Files without their other half ({len(alone)}):\n{listing}")
-    groups = {key: "/".join(Path(key).parts[:group_depth]) if group_depth else key for key in image_of}
-    return [Source(key, groups[key], image_of[key], mask_of[key]) for key in sorted(image_of)]
+        fault(f"Files without their other half ({len(alone)}):\n{listing}\nRestore or remove them.")
+    keys = sorted(image_of.keys() & mask_of.keys())
+    groups = {key: "/".join(Path(key).parts[:group_depth]) if group_depth else key for key in keys}
+    return [Source(key, groups[key], image_of[key], mask_of[key]) for key in keys]
 
 
 def _files(root: Path, key: str) -> dict[str, Path]:
@@ -95,7 +96,7 @@ def _files(root: Path, key: str) -> dict[str, Path]:
         if file.suffix.lower() in SUFFIXES:
             name = os.fspath(file.relative_to(root).with_suffix("").as_posix())
             if name in files:
-                raise InputError(f"{files[name]} and {file} share a name; which is meant? Remove one.")
+                fault(f"{files[name]} and {file} share a name; which is meant? Remove one.")
             files[name] = file
     if not files:
         raise InputError(f"{key}={root}: holds no {', '.join(sorted(SUFFIXES))} file.")
@@ -114,7 +115,8 @@ def _split(scenes: Sequence[Scene], val: Share, test: Share, seed: int) -> dict[
                 )
             held[name] = [shuffled.pop() for _ in range(min(max(round(share * len(groups)), 1), len(shuffled)))]
         elif absent := sorted(set(share) - set(groups)):
-            raise InputError(f"dataset.{name}: no group {', '.join(absent)}; there are: {', '.join(groups[:20])}.")
+            fault(f"dataset.{name}: no group {', '.join(absent)}; there are: {', '.join(groups[:20])}.")
+            held[name] = []
         else:
             held[name] = share
             shuffled = [group for group in shuffled if group not in share]

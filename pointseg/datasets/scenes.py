@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import UInt8
 
+from pointseg import points as annotation
 from pointseg.datasets.folder import COLOURS
-from pointseg.errors import InputError
+from pointseg.errors import InputError, fault
 from pointseg.rasters import Raster, find, open_rasters
-from pointseg.samplers.file import File
+from pointseg.samplers.file import File, inside
 from pointseg.types import IGNORE, Dataset, Points, Shape, Window
 
 log = logging.getLogger(__name__)
@@ -84,6 +85,8 @@ def scenes(
             "leave some to training, and a block of 1 pixel at least."
         )
     rasters = open_rasters(find(images, "dataset.images"), bands)
+    if not rasters:  # and the faults are collected
+        raise InputError(f"dataset.images={images}: not one image could be read.")
     files = [Path(file) for file in ([points] if isinstance(points, str) else points)]
     if len(files) == 1 and files[0].is_dir():
         table, split = _reloaded(files[0], rasters)
@@ -94,9 +97,9 @@ def scenes(
     names = list(classes) if classes is not None else sorted(set(table["name"]))
     if unknown := sorted(set(table["name"]) - set(names)):
         counts = ", ".join(f"{name} ({int((table['name'] == name).sum())})" for name in unknown)
-        raise InputError(
-            f"points={points}: there are classes that dataset.classes does not name: {counts}; add them, or mend it."
-        )
+        fault(f"points={points}: there are classes that dataset.classes does not name: {counts}; add them, or mend it.")
+        named = table["name"].isin(names)
+        table, split = table[named].reset_index(drop=True), split[named.to_numpy()]
     if len(names) < 2:
         raise InputError(f"points={points}: one class ({', '.join(names)}) is no map; label points of at least two.")
     if wrong := set(not_land_cover) - set(names):
@@ -189,7 +192,7 @@ def kept_points(folder: Path, raster: Raster) -> pd.DataFrame:
     """row, col, name and split of the points that a run keeps in `folder` of this raster; there may be none."""
     files = {split: folder / f"{raster.id}{suffix}.csv" for split, suffix in HELD_OUT.items()}
     parts = [
-        pd.read_csv(file, dtype={"class": "string"}).rename(columns={"class": "name"}).assign(split=split)
+        pd.DataFrame(annotation.read(file), columns=["row", "col", "name"]).assign(split=split)
         for split, file in files.items()
         if file.is_file()
     ]
@@ -202,4 +205,7 @@ def _reloaded(folder: Path, rasters: Sequence[Raster]) -> tuple[pd.DataFrame, np
     table = pd.concat(parts, ignore_index=True)
     if table.empty:
         raise InputError(f"points={folder}: holds no points of these scenes; it has no {rasters[0].id}.csv.")
+    if len(beyond := table[~inside(table, rasters)]):
+        listed = ", ".join(f"{rasters[row.scene].id}: row {row.row}, col {row.col}" for row in beyond[:5].itertuples())
+        raise InputError(f"points={folder}: {len(beyond)} points lie outside their scenes ({listed}, …); restore them.")
     return table, np.asarray(table["split"], str)

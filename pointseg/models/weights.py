@@ -5,6 +5,7 @@ encoder alone, or a checkpoint of a pointseg run. Loading runs no code (`weights
 """
 
 import logging
+import zipfile
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.models import get_model_weights, get_weight, list_models
 
-from pointseg.errors import InputError
+from pointseg.errors import InputError, reading
 
 log = logging.getLogger(__name__)
 
@@ -51,14 +52,25 @@ def read_checkpoint(file: Path) -> dict[str, object]:
         raise InputError(
             f"{file}: there is no such file of weights (model.weights=<file>, or null to train from scratch)."
         )
-    try:
+    with reading(file, "weights", "give a state dict saved by torch."):
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive:
+                if damaged := archive.testzip():  # torch does not look at the checksums that it writes
+                    raise ValueError(f"{damaged} is damaged, by its checksum")
         content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # unpickling a damaged or foreign file can raise anything
-        reason = " ".join([type(error).__name__, *str(error).splitlines()[:1]])
-        raise InputError(f"{file}: cannot be read as weights ({reason}); give a state dict saved by torch.") from error
     if not isinstance(content, dict):
         raise InputError(f"{file}: holds a {type(content).__name__}, not a state dict; save model.state_dict().")
     return content
+
+
+def restore(module: nn.Module, state: object, file: Path) -> None:
+    """Load a run's weights, every one of them. Raises InputError where they do not fit or are no numbers."""
+    with reading(file, "the run's weights", "train it anew, or restore its config.yaml."):
+        if not isinstance(state, dict):
+            raise TypeError(f"a {type(state).__name__} in place of a state dict")
+        module.load_state_dict(state)
+    if broken := [key for key, value in module.state_dict().items() if not value.isfinite().all()]:
+        raise InputError(f"{file}: {broken[0]} holds NaN or infinity; use another checkpoint, or train anew.")
 
 
 def _read(file: Path) -> State:

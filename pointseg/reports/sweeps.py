@@ -6,6 +6,7 @@ seed and the machine apart, is a factor; runs that agree in every factor are one
 
 import hashlib
 import json
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,7 +20,8 @@ from omegaconf import OmegaConf
 from pointseg import runs
 from pointseg.checkpoints import flat
 from pointseg.config import CONF, GROUPS
-from pointseg.errors import InputError
+from pointseg.config import read as read_config
+from pointseg.errors import InputError, reading
 from pointseg.losses.weighted_partial_ce import class_weights
 from pointseg.reports.claims import PROTOCOL
 
@@ -57,7 +59,7 @@ def read(sweep: Path) -> list[Run]:
 
 
 def _run(file: Path) -> Run:
-    config = flat(OmegaConf.to_container(OmegaConf.load(file)))
+    config = flat(OmegaConf.to_container(read_config(file)))
     targets = {group: str(config[key]) for group in GROUPS if (key := f"{group}._target_") in config}
     choices = {group: _option(group, target) for group, target in targets.items()}
     return Run(file.parent, config, choices, runs.read_scores(file.parent))
@@ -97,13 +99,18 @@ def table(of: list[Run], sweep: Path) -> pd.DataFrame:
 
 
 def _row(run: Run, names: list[str], sweep: Path) -> dict[str, Any]:
-    history = run.scores.get("history", [])
     content = json.dumps({key: run.config[key] for key in sorted(run.config) if key != "seed"})
     row: dict[str, Any] = {"run": str(run.folder.relative_to(sweep))} | {name: run.value(name) for name in names}
-    row |= {"seed": run.config.get("seed"), "finished": run.finished, "epochs": len(history)}
     row |= {name: run.value(name) for name in FACTS if name not in names}
     row |= {"configuration": hashlib.sha256(content.encode()).hexdigest()[:12]}
-    return row | (_measures(run, history) if run.finished else {})
+    with _reading(run):
+        history = run.scores.get("history", [])
+        row |= {"seed": run.config.get("seed"), "finished": run.finished, "epochs": len(history)}
+        return row | (_measures(run, history) if run.finished else {})
+
+
+def _reading(run: Run) -> AbstractContextManager[None]:
+    return reading(run.folder / "scores.json", "the scores of a run", "remove the run, or train it anew.")
 
 
 def _measures(run: Run, history: list[dict[str, Any]]) -> dict[str, Any]:
@@ -139,9 +146,9 @@ def _measures(run: Run, history: list[dict[str, Any]]) -> dict[str, Any]:
 def curves(of: list[Run], sweep: Path) -> pd.DataFrame:
     """One row an epoch of each run."""
     names = ("epoch", "miou_all_classes", "miou_land_cover", "accuracy", "loss")
-    rows = [
-        {"run": str(run.folder.relative_to(sweep))} | {name: epoch[name] for name in names}
-        for run in of
-        for epoch in run.scores.get("history", [])
-    ]
+    rows: list[dict[str, Any]] = []
+    for run in of:
+        with _reading(run):
+            told = [{name: epoch[name] for name in names} for epoch in run.scores.get("history", [])]
+        rows += [{"run": str(run.folder.relative_to(sweep))} | epoch for epoch in told]
     return pd.DataFrame(rows)

@@ -1,6 +1,5 @@
 """Points that a person labelled: GeoPackage, GeoJSON, Shapefile, CSV."""
 
-import csv
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,11 +9,11 @@ from typing import Literal
 import geopandas
 import numpy as np
 import pandas as pd
-from pyogrio.errors import DataSourceError
+from jaxtyping import Bool
 from pyproj.exceptions import CRSError
 from rasterio.transform import rowcol
 
-from pointseg.errors import InputError
+from pointseg.errors import InputError, fault, reading, separately
 from pointseg.rasters import Raster
 from pointseg.types import Window
 
@@ -52,21 +51,22 @@ class File:
         point is the same for what one point labels: one that lies in several scenes labels each of them.
         Raises InputError where a file cannot be read, lacks what is needed, or has what a rule refuses.
         """
-        tables = [self._table(file) for file in files]
-        total, what = sum(map(len, tables)), ", ".join(map(str, files))
-        tables = [table[table["name"].notna()] for table in tables]
-        named = sum(map(len, tables))
-        placed = pd.concat(
-            [
-                _place(table, file, scenes).assign(file=i)
-                for i, (table, file) in enumerate(zip(tables, files, strict=True))
-            ]
-        )
+        parts: list[pd.DataFrame] = []
+        total = named = 0
+        for i, file in enumerate(files):
+            with separately():
+                table = self._table(file)
+                total, named = total + len(table), named + int(table["name"].notna().sum())
+                parts.append(_place(table[table["name"].notna()], file, scenes).assign(file=i))
+        what = ", ".join(map(str, files))
+        if not parts:
+            raise InputError(f"{what}: not one could be read; mend them first.")
+        placed = pd.concat(parts)
         placed["point"] = placed.groupby(["file", "point"]).ngroup()
-        inside = _inside(placed, scenes)
-        outside = placed[~placed["point"].isin(placed["point"][inside])].drop_duplicates("point")
+        within = inside(placed, scenes)
+        outside = placed[~placed["point"].isin(placed["point"][within])].drop_duplicates("point")
         self._apply("outside", outside, f"in no scene ({_extents(scenes)})", what)
-        placed = placed[inside]
+        placed = placed[within]
         valid = _valid(placed, scenes)
         self._apply("nodata", placed[~valid], "on pixels without data", what)
         placed = placed[valid].drop_duplicates(["scene", "row", "col", "name"], ignore_index=True)
@@ -94,8 +94,9 @@ class File:
         )
         found = f"{what}: {len(points)} points lie {where}: {listed}{', …' if len(points) > SHOWN else ''}"
         if getattr(self, rule) == "refuse":
-            raise InputError(f"{found}. Mend the file, or leave them out with sampler.{rule}=skip.")
-        log.warning("%s. They are left out.", found)
+            fault(f"{found}. Mend the file, or leave them out with sampler.{rule}=skip.")
+        else:
+            log.warning("%s. They are left out.", found)
 
     def _table(self, file: Path) -> pd.DataFrame:
         """point (line of the file, from 0), name, and row, col (and scene) or the geometry."""
@@ -111,13 +112,11 @@ class File:
             raise InputError(f"points={file}: no such file; give a GeoPackage, GeoJSON, Shapefile or CSV of points.")
         if file.suffix.lower() == ".csv":
             return self._read_csv(file)
-        try:
+        with reading(file, "points", "give a GeoPackage, GeoJSON, Shapefile or CSV."):
             layers = geopandas.list_layers(file)["name"].tolist()
             if len(layers) > 1 and self.layer is None:
                 raise InputError(f"{file}: has the layers {', '.join(layers)}; name one in sampler.layer.")
             frame = geopandas.read_file(file, layer=self.layer)
-        except (DataSourceError, ValueError, OSError) as error:
-            raise InputError(f"{file}: cannot be read as points ({error}).") from error
         if not isinstance(frame, geopandas.GeoDataFrame):
             raise InputError(f"{file}: has no geometry; give points, or a CSV with x and y.")
         frame = frame.explode(index_parts=False, ignore_index=True)
@@ -128,11 +127,9 @@ class File:
         return self._with_crs(frame, file)
 
     def _read_csv(self, file: Path) -> pd.DataFrame:
-        try:
+        with reading(file, "CSV", "write a header and a point a line, in UTF-8."):
             # As spreadsheets write it: separated by commas, semicolons or tabs.
             frame = pd.read_csv(file, dtype={self.column: "string", "scene": "string"}, sep=None, engine="python")
-        except (ValueError, OSError, csv.Error) as error:
-            raise InputError(f"{file}: cannot be read as CSV ({error}).") from error
         positions = {"row", "col", "scene", "x", "y", "lon", "lat", "longitude", "latitude"}
         frame = frame.rename(columns={name: str(name).lower() for name in frame if str(name).lower() in positions})
         if {"row", "col"} <= set(frame.columns):
@@ -208,18 +205,19 @@ def _by_map(table: pd.DataFrame, scenes: Sequence[Raster]) -> pd.DataFrame:
     return pd.concat(parts)
 
 
-def _inside(placed: pd.DataFrame, scenes: Sequence[Raster]) -> np.ndarray:
+def inside(placed: pd.DataFrame, scenes: Sequence[Raster]) -> Bool[np.ndarray, "n"]:
+    """Which of the pixels (scene, row, col) lie in their scene; a scene of -1 is none."""
     shapes = np.array([scene.shape for scene in scenes])[placed["scene"]]
     positions = placed[["row", "col"]].to_numpy()
-    inside = (placed["scene"].to_numpy() >= 0) & ((positions >= 0) & (positions < shapes)).all(1)
-    return np.asarray(inside)
+    return np.asarray((placed["scene"].to_numpy() >= 0) & ((positions >= 0) & (positions < shapes)).all(1))
 
 
-def _valid(placed: pd.DataFrame, scenes: Sequence[Raster]) -> np.ndarray:
-    return np.array(
-        [
-            scenes[scene].valid(Window(row, col, 1, 1))[0, 0]
-            for scene, row, col in zip(placed["scene"], placed["row"], placed["col"], strict=True)
-        ],
-        bool,
-    )
+def _valid(placed: pd.DataFrame, scenes: Sequence[Raster]) -> Bool[np.ndarray, "n"]:
+    """Which of the pixels hold data; where faults are collected, all of a scene after one that cannot be read do."""
+    valid = np.ones(len(placed), bool)
+    rows, cols = placed["row"].to_numpy(), placed["col"].to_numpy()
+    for scene, indices in placed.groupby("scene").indices.items():
+        with separately():
+            for i in indices:
+                valid[i] = scenes[scene].valid(Window(int(rows[i]), int(cols[i]), 1, 1))[0, 0]
+    return valid

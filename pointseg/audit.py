@@ -1,0 +1,202 @@
+"""A dataset audited in one go: what its readers refuse, and what cannot be seen from one file."""
+
+import hashlib
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int, UInt8
+from omegaconf import DictConfig
+from tqdm import tqdm
+
+from pointseg import plots, points
+from pointseg.config import construct, values
+from pointseg.datasets import aerial, scenes
+from pointseg.errors import collected, fault, separately
+from pointseg.files import writing
+from pointseg.scenes import whole
+from pointseg.types import IGNORE, Dataset, Scene, Window
+
+log = logging.getLogger(__name__)
+
+PIXELS = 1 << 24  # of an image that are read at a time
+AERIAL, SYNTHETIC = "pointseg.datasets.aerial.aerial", "pointseg.datasets.synthetic.synthetic"
+CUTS = 3  # of a tile of theirs, along each side
+
+Mask = UInt8[np.ndarray, "h w"]
+
+
+@dataclass
+class Findings:
+    """counts: labels of each class in each split. seams: tile → agreement of masks across its cuts, and beside them.
+
+    remarks: what is worth knowing and no fault.
+    """
+
+    counts: dict[str, Int[np.ndarray, "k"]] = field(default_factory=dict)
+    seams: dict[str, tuple[float, float]] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+
+
+def audit(cfg: DictConfig) -> list[str]:
+    """The faults of the dataset that `cfg` names; conf/check.yaml says what each key means."""
+    config = values(cfg, "dataset", "sampler", "points")
+    findings, dataset = Findings(), None
+    with collected() as faults:
+        dataset = construct(config["dataset"], sampler=construct(config["sampler"]), points=config["points"])
+        _compare(dataset, findings)
+        _count(dataset, findings)
+        if config["dataset"]["_target_"] in (AERIAL, SYNTHETIC):
+            findings.seams = seams([scene for split in dataset.splits.values() for scene in split])
+        if config["dataset"]["_target_"] == AERIAL:
+            _check_complete(aerial.find(config["dataset"]["root"]))
+        if config["points"] is not None and dataset.points is None:
+            _check_points(dataset, Path(str(config["points"])))
+    if dataset is not None:
+        log.info("%s", _text(dataset, findings))
+        if cfg.picture is not None:
+            with writing(Path(cfg.picture)) as partial:
+                plots.audit(_shares(findings), findings.seams, dataset.palette, dataset.classes).savefig(partial)
+    messages = list(dict.fromkeys(map(str, faults)))  # a raster with points in several splits is read for each
+    log.info("Faults: %d%s", len(messages), "".join(f"\n{i:3}. {message}" for i, message in enumerate(messages, 1)))
+    return messages
+
+
+def _compare(dataset: Dataset, findings: Findings) -> None:
+    """Read every image to its end; name those that stand in several splits, or twice in one."""
+    seen: dict[str, tuple[str, Scene]] = {}
+    for split, of_split in dataset.splits.items():
+        for scene in tqdm(of_split, desc=f"reading {split}", unit="scene", disable=None):
+            with separately():
+                digest = _digest(scene)
+                other, first = seen.setdefault(digest, (split, scene))
+                if first is scene or (dataset.points is not None and first.group == scene.group):
+                    continue
+                pair = f"{first.id} in {other} and {scene.id} in {split} show the same pixels"
+                if other != split:
+                    fault(f"{pair}; scores would be measured on what training has seen: remove one of them.")
+                else:
+                    findings.remarks.append(f"{pair}.")
+    _groups(dataset, findings)
+
+
+def _groups(dataset: Dataset, findings: Findings) -> None:
+    """Groups that stand in several splits: where that is no fault, because it was asked for, say so."""
+    split_of: dict[str, set[str]] = {}
+    for split, of_split in dataset.splits.items():
+        for scene in of_split:
+            split_of.setdefault(scene.group, set()).add(split)
+    shared = [group for group, splits in split_of.items() if len(splits) > 1]
+    if shared and dataset.points is not None:
+        findings.remarks.append(f"{len(shared)} images have points in several splits, in blocks apart (dataset.block).")
+    elif shared and dataset.leaks:
+        findings.remarks.append(f"{len(shared)} groups stand in several splits, as was asked for; their scores leak.")
+
+
+def _digest(scene: Scene) -> str:
+    digest = hashlib.sha256(repr(scene.shape).encode())
+    for window in _windows(scene):
+        digest.update(scene.image(window).tobytes())
+    return digest.hexdigest()
+
+
+def _windows(scene: Scene) -> Iterator[Window]:
+    height, width = scene.shape
+    rows = max(PIXELS // width, 1)
+    for row in range(0, height, rows):
+        yield Window(row, 0, min(rows, height - row), width)
+
+
+def _count(dataset: Dataset, findings: Findings) -> None:
+    classes = len(dataset.classes)
+    for split, of_split in dataset.splits.items():
+        total = np.zeros(classes + 1, np.int64)  # the last: without a class
+        for scene in of_split:
+            if isinstance(scene, scenes.PointScene):
+                total[:classes] += np.bincount(scene.points.labels, minlength=classes)
+                continue
+            for window in _windows(scene):
+                found = np.bincount(scene.mask(window).ravel(), minlength=IGNORE + 1)
+                total += np.append(found[:classes], found[IGNORE])
+        findings.counts[split] = total
+        absent = [name for name, n in zip(dataset.classes, total, strict=False) if n == 0]
+        if absent and of_split:
+            findings.remarks.append(f"No label of the split {split} has the class {', '.join(absent)}.")
+
+
+def _check_complete(folder: Path) -> None:
+    """Name images of the 3×3 of a tile of which neither half is there; where one is, the reader has said so."""
+    there = {(file.parts[-3], file.stem) for file in folder.glob("Tile */*/image_part_*")}
+    parts = [f"image_part_{number + 1:03}" for number in range(CUTS * CUTS)]
+    tiles = sorted({tile for tile, _ in there})
+    if lacking := [f"{tile}/{part}" for tile in tiles for part in parts if (tile, part) not in there]:
+        fault(f"{folder}: has neither image nor mask of {', '.join(lacking)}; restore them, see {aerial.PAGE}.")
+
+
+def _check_points(dataset: Dataset, folder: Path) -> None:
+    for split in ("train", "val"):
+        for scene in dataset.splits[split]:
+            with separately():
+                points.load(points.file_of(folder, scene), scene, dataset.classes)
+
+
+def seams(parts: Sequence[Scene]) -> dict[str, tuple[float, float]]:
+    """Tile → the share of pixel pairs of equal class across its cuts, and one pixel beside them within the images.
+
+    parts: images of tiles cut 3×3, `<tile>/image_part_<001 to 009>`, row by row. Masks of neighbours were drawn
+    apart: where they agree less across a cut than inside, annotators did. Pixels of no class are left out, and
+    tiles of which no two neighbours are there.
+    """
+    masks = {scene.id: scene.mask(whole(scene)) for scene in parts}
+    found: dict[str, list[Int[np.ndarray, "2 2"]]] = {}
+    for scene in sorted(parts, key=lambda scene: (len(scene.group), scene.id)):  # Tile 10 after Tile 9
+        stem, _, number = scene.id.rpartition("_")
+        right, below = (f"{stem}_{int(number) + step:03}" for step in (1, CUTS))
+        pairs = []
+        if int(number) % CUTS and right in masks:
+            pairs.append((masks[scene.id].T, masks[right].T))
+        if below in masks:
+            pairs.append((masks[scene.id], masks[below]))
+        found.setdefault(scene.group, []).extend(_agreement(*pair) for pair in pairs)
+    return {tile: _ratios(np.sum(counts, 0)) for tile, counts in found.items() if counts}
+
+
+def _agreement(upper: Mask, lower: Mask) -> Int[np.ndarray, "2 2"]:
+    """[[equal, pairs] across the border of two masks, [equal, pairs] beside it, in both]."""
+    width = min(upper.shape[1], lower.shape[1])
+    across = _equal(upper[-1, :width], lower[0, :width])
+    beside = _equal(upper[-2, :width], upper[-1, :width]) + _equal(lower[0, :width], lower[1, :width])
+    return np.stack([across, beside])
+
+
+def _equal(one: UInt8[np.ndarray, "n"], other: UInt8[np.ndarray, "n"]) -> Int[np.ndarray, "2"]:
+    labelled = (one != IGNORE) & (other != IGNORE)
+    return np.array([(labelled & (one == other)).sum(), labelled.sum()])
+
+
+def _ratios(counts: Int[np.ndarray, "2 2"]) -> tuple[float, float]:
+    across, beside = counts[:, 0] / np.maximum(counts[:, 1], 1)
+    return float(across), float(beside)
+
+
+def _shares(findings: Findings) -> dict[str, np.ndarray]:
+    """The class shares of each split, of its labels."""
+    return {split: counts[:-1] / max(counts[:-1].sum(), 1) for split, counts in findings.counts.items()}
+
+
+def _text(dataset: Dataset, findings: Findings) -> str:
+    splits = findings.counts
+    lines = [f"{'class shares':<24}" + "".join(f"{split:>12}" for split in splits)]
+    shares = _shares(findings)
+    for label, name in enumerate(dataset.classes):
+        lines.append(f"  {name:<22}" + "".join(f"{shares[split][label]:>12.2%}" for split in splits))
+    lines.append(f"  {'labels':<22}" + "".join(f"{counts[:-1].sum():>12,}" for counts in splits.values()))
+    if dataset.points is None:
+        lines.append(f"  {'pixels of no class':<22}" + "".join(f"{counts[-1]:>12,}" for counts in splits.values()))
+    lines.append(f"  {'scenes':<22}" + "".join(f"{len(dataset.splits[split]):>12,}" for split in splits))
+    if findings.seams:
+        lines.append(f"{'agreement of masks':<24}{'across cuts':>12}{'beside them':>12}")
+        lines += [f"  {tile:<22}{across:>12.3f}{beside:>12.3f}" for tile, (across, beside) in findings.seams.items()]
+    return "\n".join([*lines, *(f"Remark: {remark}" for remark in findings.remarks)])

@@ -1,0 +1,23 @@
+"""List every fault of a dataset with its remedy, the class shares, and leaks between the splits.
+
+python -m pointseg.check dataset=scenes dataset.images='site/*.tif' points=field.gpkg
+"""
+
+import sys
+
+import hydra
+from omegaconf import DictConfig
+
+from pointseg.config import CONF, refuse_unknown
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="check")
+def main(cfg: DictConfig) -> None:
+    from pointseg.audit import audit  # imports torch: see train.py
+
+    refuse_unknown(cfg, "check")
+    sys.exit(1 if audit(cfg) else 0)
+
+
+if __name__ == "__main__":
+    main()

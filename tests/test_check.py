@@ -1,0 +1,258 @@
+"""A dataset audited in one go: every fault is named, whatever the others are."""
+
+import re
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from rasterio.transform import Affine
+
+from pointseg.audit import audit, seams
+from pointseg.config import CONF
+from pointseg.datasets.folder import _files
+from pointseg.errors import InputError, collected, fault, reading, separately
+from pointseg.points import file_of
+from pointseg.rasters import find
+from pointseg.types import IGNORE, Scene
+from tests.conftest import COLOURS, ArrayScene, Outcome
+from tests.site import NAMES, frame, pixels, write_image
+from tests.test_datasets import INTEGERS, part, write_folder
+
+
+def faults(*overrides: str) -> list[str]:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return audit(compose("check", list(overrides)))
+
+
+def test_faults_are_collected_only_where_that_is_asked_for() -> None:
+    with collected() as found:
+        fault("one")
+        with separately():
+            raise InputError("two")
+        with reading(Path("x"), "an image", "copy it anew."):
+            raise KeyError("k")
+    assert [str(each) for each in found] == [
+        "one",
+        "two",
+        "x: cannot be read as an image (KeyError: 'k'); copy it anew.",
+    ]
+    with pytest.raises(InputError, match="three"):
+        fault("three")
+    with pytest.raises(ZeroDivisionError), collected():
+        raise ZeroDivisionError  # a bug is no fault of the input
+
+
+def test_every_fault_of_the_aerial_dataset_is_named(layout: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    assert faults(f"dataset.root={layout}") == []
+    assert "Faults: 0" in caplog.text
+    part(layout, "masks", 1, 1).unlink()
+    part(layout, "images", 2, 2).unlink()
+    part(layout, "images", 3, 3).write_bytes(part(layout, "images", 3, 3).read_bytes()[:400])
+    part(layout, "masks", 3, 3).write_bytes(b"")
+    Image.new("RGB", (47, 40), COLOURS["Land"]).save(part(layout, "masks", 4, 4))
+    Image.new("RGB", (48, 40), (1, 2, 3)).save(part(layout, "masks", 5, 5))
+    Image.new("CMYK", (48, 40)).save(part(layout, "images", 5, 5))
+    for kind in ("images", "masks"):
+        part(layout, kind, 6, 6).unlink()
+    part(layout, "images", 8, 8).write_bytes(part(layout, "images", 7, 7).read_bytes())
+    part(layout, "images", 3, 9).write_bytes(part(layout, "images", 7, 7).read_bytes())  # 3 is validation, 7 training
+    found = faults(f"dataset.root={layout}")
+    expected = [
+        r"other half \(2\):\n.*Tile 1/images/image_part_001.jpg: no mask\n.*Tile 2/masks/image_part_002.png: no image",
+        r"Tile 3/images/image_part_003.jpg: cannot be read as an image",
+        r"Tile 3/masks/image_part_003.png: cannot be read as an image",
+        r"Tile 4/images/image_part_004.jpg has 40×48 .* Tile 4/masks/image_part_004.png has 40×47|has 40×47",
+        r"Tile 5/images/image_part_005.jpg: pixels of mode 'CMYK'",
+        r"Tile 5/masks/image_part_005.png: unknown mask values #010203 \(1,920 pixels\)",
+        r"neither image nor mask of Tile 6/image_part_006;",
+        r"Tile 7/image_part_007 in train and Tile 3/image_part_009 in val show the same pixels",
+    ]
+    for pattern in expected:
+        assert sum(bool(re.search(pattern, message)) for message in found) == 1, pattern
+    assert len(found) == len(expected)
+    assert "Tile 7/image_part_007 in train and Tile 8/image_part_008 in train show the same pixels" in caplog.text
+
+
+def test_leaks_that_were_asked_for_are_said_and_groups_in_two_splits_are_each_a_fault(
+    layout: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    assert faults(f"dataset.root={layout}", "dataset.split=images") == []
+    assert "8 groups stand in several splits, as was asked for" in caplog.text
+    found = faults(f"dataset.root={layout}", "dataset.folds=[{train: [1, 2, 3], val: [2, 3], test: [9]}]")
+    assert [re.search(r"Tile \d", message).group() for message in found if "stands in both" in message] == [  # type: ignore[union-attr]
+        "Tile 2",
+        "Tile 3",
+    ]
+    assert any("Tile 9 named, but not in the dataset" in message for message in found)
+
+
+def test_masks_and_class_shares_agree_with_closed_forms() -> None:
+    mask = np.zeros((4, 5), np.uint8)
+    parts = [ArrayScene(f"T/image_part_{i:03}", mask, mask.copy(), "T") for i in range(1, 10)]
+    scenes: list[Scene] = list(parts)
+    assert seams(scenes) == {"T": (1.0, 1.0)}
+    # Six cuts between columns of 4 pairs and six between rows of 5: 54 pairs, and twice as many beside them.
+    parts[0].labels[0, -1] = 1  # one pair across the cut to the right, one beside it
+    assert seams(scenes)["T"] == pytest.approx((53 / 54, 107 / 108))
+    parts[0].labels[1, -1] = IGNORE  # is in one pair across, and one beside
+    assert seams(scenes)["T"] == pytest.approx((52 / 53, 106 / 107))
+    parts[4].labels[:] = 2  # its four cuts disagree, and nothing beside them
+    assert seams(scenes)["T"][0] == pytest.approx((53 - 1 - 18) / 53)
+    assert seams(scenes[:1]) == {}
+
+
+def test_every_fault_of_points_and_their_images_is_named(tmp_path: Path) -> None:
+    labels = write_image(tmp_path / "site/a.tif")
+    field = [*pixels(labels), (500, 3, "sand"), (2, 2, "sand"), (2, 2, "water"), (5, 5, "sadn")]
+    frame(field).to_file(tmp_path / "field.gpkg")
+    site = [
+        "dataset=scenes",
+        f"dataset.images={tmp_path}/site",
+        "dataset.block=8",
+        f"dataset.classes=[{','.join(NAMES)}]",
+    ]
+    write_image(
+        tmp_path / "site/b.tif", nodata=0, hole=(slice(0, 9), slice(0, 9)), transform=Affine.translation(9e5, 9e5)
+    )
+    (tmp_path / "site/c.tif").write_bytes(b"II*\0 no image")
+    write_image(tmp_path / "site/d.tif", bands=5)
+    (tmp_path / "bad.gpkg").write_bytes(b"no database")
+    (tmp_path / "more.csv").write_text("x,y,class\n1,2,sand\nnowhere,2,sand\n")
+    (tmp_path / "on.csv").write_text("scene,row,col,class\nb,3,3,sand\n")
+    files = ",".join(str(tmp_path / name) for name in ("field.gpkg", "bad.gpkg", "more.csv", "on.csv", "gone.csv"))
+    found = faults(*site, f"points=[{files}]", "sampler.crs=EPSG:32640")
+    expected = [
+        r"c\.tif: cannot be read as an image",
+        r"d\.tif has 5 bands of uint8, but .*a\.tif has 3 bands",
+        r"bad\.gpkg: cannot be read as points",
+        r"more\.csv, line 3: x is 'nowhere', not a number",
+        r"gone\.csv: no such file",
+        r"1 points lie in no scene .*'sand' at row 500",
+        r"1 points lie on pixels without data: 'sand' at row 3, col 3",
+        r"2 points lie on one pixel with another class: 'sand' at row 2, col 2, 'water' at row 2, col 2",
+        r"dataset\.classes does not name: sadn \(1\)",
+    ]
+    for pattern in expected:
+        assert sum(bool(re.search(pattern, message)) for message in found) == 1, pattern
+    assert len(found) == len(expected)
+    frame(pixels(labels)).to_file(tmp_path / "good.gpkg")
+    healthy = [*site[:1], f"dataset.images={tmp_path}/site/a.tif", *site[2:], f"points={tmp_path}/good.gpkg"]
+    assert faults(*healthy) == []
+    whole = (tmp_path / "site/a.tif").read_bytes()
+    (tmp_path / "cut.tif").write_bytes(whole[: len(whole) // 2])
+    cut = faults(*healthy, f"dataset.images={tmp_path}/cut.tif")
+    assert cut
+    assert all("cut.tif: cannot be read as an image at row" in message for message in cut)
+
+
+def test_the_command_says_what_is_wrong_with_a_folder_and_whether_anything_is(
+    command: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    write_folder(tmp_path, INTEGERS, [f"site_{i}" for i in range(5)])
+    for i in range(5):
+        Image.new("RGB", (6, 4), (i, 0, 0)).save(tmp_path / f"images/site_{i}.png")
+    options = ("dataset=folder", "dataset.images=images", "dataset.masks=masks", "dataset.classes={a: 1, b: 2}")
+    healthy = command("pointseg.check", *options, "dataset.ignore=[0]", "picture=check.png")
+    assert healthy.code == 0, healthy.output
+    assert "Faults: 0" in healthy.output
+    assert re.search(r"a +50\.00% +50\.00% +50\.00%", healthy.output)
+    assert re.search(r"pixels of no class +24 +8 +8", healthy.output)
+    with Image.open(tmp_path / "check.png") as picture:
+        assert picture.width > 300
+    Image.new("RGB", (6, 4), (0, 0, 0)).save(tmp_path / "images/site_4.png")
+    Image.fromarray(INTEGERS[:3]).save(tmp_path / "masks/site_2.png")
+    (tmp_path / "masks/site_9.png").write_bytes(b"")
+    result = command("pointseg.check", *options)
+    assert result.code == 1
+    assert "Traceback" not in result.output
+    for message in ("site_9.png: no image", "site_2.png has 3×6", "site_1.png: unknown mask values 0 (8 pixels)"):
+        assert message in result.output
+    typo = command("pointseg.check", *options, "+pictur=x.png")
+    assert typo.code == 1
+    assert "did you mean 'picture'?" in typo.output
+
+
+def test_a_split_without_a_label_is_no_score_of_nan(tmp_path: Path) -> None:
+    from pointseg.fit import fit
+    from tests.test_training import composed
+
+    write_folder(tmp_path, INTEGERS, [f"{name}" for name in "abcd"])
+    Image.fromarray(np.zeros((4, 6), np.uint8)).save(tmp_path / "masks/d.png")
+    options = [f"dataset.images={tmp_path}/images", f"dataset.masks={tmp_path}/masks", "dataset.classes={x: 1, y: 2}"]
+    options += ["dataset.ignore=[0]", "dataset.val=[d]", "dataset.test=[c]", "budget=0.5", "tiles=around_points"]
+    (tmp_path / "run").mkdir()
+    with pytest.raises(InputError, match=r"split 'val' have no labelled pixel"):
+        fit(composed("dataset=folder", *options, "tiles.tiles=4"), tmp_path / "run", {})
+    assert not (tmp_path / "run/best.ckpt").exists()
+
+
+# --- what lies outside the data folder stays as it is ---
+
+NAME = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=20)
+
+
+@given(st.lists(NAME.filter(lambda name: name not in (".", "..")), min_size=1, max_size=3))
+def test_no_name_of_a_file_leads_out_of_the_run_s_folder(names: list[str]) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place, "site", *names[:-1], f"{names[-1]}.png")
+        try:
+            file.parent.mkdir(parents=True)
+            file.write_bytes(b"")
+        except OSError:  # too long for this file system
+            return
+        ids = [*find(str(Path(place, "site")), "input"), *_files(Path(place, "site"), "dataset.images")]
+        for name in ids:
+            scene = ArrayScene(name, np.zeros((1, 1)), np.zeros((1, 1)))
+            kept = file_of(Path(place, "run/points"), scene)
+            assert Path(place, "run/points").resolve() in kept.resolve().parents
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "link"])
+def test_an_archive_cannot_write_outside_the_folder_that_it_is_unpacked_into(kind: str, tmp_path: Path) -> None:
+    from kagglehub.http_resolver import _extract_archive  # what unpacks the dataset
+
+    (tmp_path / "evil").write_text("x")
+    archive = tmp_path / "archive"
+    if kind == "zip":
+        with zipfile.ZipFile(archive, "w") as stream:
+            stream.write(tmp_path / "evil", "../../outside")
+    else:
+        with tarfile.open(archive, "w") as stream:
+            if kind == "tar":
+                stream.add(tmp_path / "evil", "../../outside")
+            else:
+                link = tarfile.TarInfo("link")
+                link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path)
+                stream.addfile(link)
+    before = set(tmp_path.rglob("*"))
+    try:
+        _extract_archive(str(archive), str(tmp_path / "a/b"))
+    except tarfile.FilterError:
+        assert kind != "zip"
+    new = set(tmp_path.rglob("*")) - before
+    assert all((tmp_path / "a") in [file, *file.parents] and not file.is_symlink() for file in new)
+    assert not (tmp_path / "outside").exists()
+    assert not (tmp_path / "a/outside").exists()
+
+
+def test_a_scene_named_in_a_file_of_points_is_looked_up_and_never_opened(tmp_path: Path) -> None:
+    from pointseg.rasters import open_rasters
+    from tests.test_field_points import placed
+
+    write_image(tmp_path / "site/a.png", crs=None)
+    write_image(tmp_path / "b.png", crs=None)
+    (tmp_path / "p.csv").write_text(f"scene,row,col,class\n../b.png,1,1,x\n{tmp_path}/b.png,2,2,x\na,3,3,y\n")
+    rasters: Any = open_rasters({"a": tmp_path / "site/a.png"})
+    assert placed(tmp_path / "p.csv", rasters) == {(0, 3, 3, "y")}
