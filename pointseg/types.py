@@ -89,7 +89,7 @@ class Batch:
     """Tiles of one size and the points on them.
 
     images: 8-bit, as read; the network normalises them.
-    points: tile (index into the batch), row, col in the frame of that tile.
+    points: tile (index into the batch, in its order), row, col in the frame of that tile.
     scenes: the id of each tile's scene, for messages.
     """
 

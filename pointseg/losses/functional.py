@@ -20,24 +20,19 @@ def upsample(logits: Float[Tensor, "b k h w"], shape: Shape) -> Float[Tensor, "b
 def at_points(logits: Float[Tensor, "b k h w"], batch: Batch) -> Float[Tensor, "n k"]:
     """The logits at the batch's points, without upsampling the rest (PointRend, `point_sample`).
 
-    Equals `upsample` read at the points: bilinear between the four nearest cells, those beyond the
-    map's border clamped to it. One `embedding_bag` gathers and weighs the four; float32 at least,
-    because bf16 cannot hold a position beyond 256 pixels.
+    Equals `upsample` read at the points, those beyond the outer cells' centres clamped to them. One tile after the
+    other: tiles have different numbers of points. float32 at least, because bf16 cannot hold a position beyond 256
+    pixels.
     """
     logits = logits if logits.dtype == torch.float64 else logits.float()
-    (_, k, h, w), (height, width) = logits.shape, batch.images.shape[2:]
-    tile, row, col = batch.points.to(logits.dtype).unbind(1)
-    y = ((row + 0.5) * (h / height) - 0.5).clamp(0, h - 1)
-    x = ((col + 0.5) * (w / width) - 0.5).clamp(0, w - 1)
-    top, left = y.floor(), x.floor()
-    down, right = y - top, x - left
-    corners = [(top, left), (top, left + 1), (top + 1, left), (top + 1, left + 1)]
-    cells = torch.stack(
-        [(tile.long() * h + r.long().clamp(max=h - 1)) * w + c.long().clamp(max=w - 1) for r, c in corners], 1
-    )
-    weights = torch.stack([(1 - down) * (1 - right), (1 - down) * right, down * (1 - right), down * right], 1)
-    table = logits.permute(0, 2, 3, 1).reshape(-1, k)
-    return F.embedding_bag(cells, table, mode="sum", per_sample_weights=weights)
+    counts = torch.bincount(batch.points[:, 0].long(), minlength=len(logits)).tolist()
+    height, width = batch.images.shape[2:]
+    # From (row, col) of pixels to grid_sample's (x, y), where −1 and 1 are the outer edges.
+    row, col = batch.points[:, 1:].to(logits.dtype).unbind(1)
+    grid = torch.stack([(2 * col + 1) / width - 1, (2 * row + 1) / height - 1], 1)[None, None]
+    tiles = zip(logits.split(1), grid.split(counts, 2), strict=True)
+    parts = [F.grid_sample(tile, xy, padding_mode="border", align_corners=False)[0, :, 0] for tile, xy in tiles]
+    return torch.cat(parts, 1).T
 
 
 def mean_over_points(losses: Float[Tensor, "n"]) -> Float[Tensor, ""]:
@@ -47,7 +42,8 @@ def mean_over_points(losses: Float[Tensor, "n"]) -> Float[Tensor, ""]:
 
 def cross_entropy(logits: Float[Tensor, "n k"], labels: Int[Tensor, "n"]) -> Float[Tensor, "n"]:
     """−log p_t at each point."""
-    return F.cross_entropy(logits, labels, reduction="none")
+    # Points as torch takes pixels, in its last axis: four times faster for few classes.
+    return F.cross_entropy(logits.T[None], labels[None], reduction="none")[0]
 
 
 def focal(logits: Float[Tensor, "n k"], labels: Int[Tensor, "n"], alpha: float, gamma: float) -> Float[Tensor, "n"]:
