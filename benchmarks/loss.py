@@ -1,0 +1,107 @@
+"""The loss at the points against the dense one.
+
+Forward and backward from logits at stride 8, as the network gives them (channels_last), 1 % of the pixels labelled,
+batch 8. Dense: upsampled, cross entropy with `ignore_index`. Peer: segmentation-models-pytorch's
+`SoftCrossEntropyLoss` on the same. Times are the processor's, of all threads. Bytes: the largest that torch held
+at once, beyond the logits, divided by the batch.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import segmentation_models_pytorch as smp
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.common import Seconds, in_turn, median, number, ratio, table, timed
+from pointseg.losses.functional import upsample
+from pointseg.losses.partial_ce import PartialCrossEntropy
+from pointseg.types import IGNORE, Batch
+
+STRIDE = 8
+
+
+@dataclass(frozen=True)
+class Size:
+    """cases: (classes, side of the tile in pixels)."""
+
+    cases: tuple[tuple[int, int], ...]
+    batch: int
+    rounds: int
+
+
+SIZES = {
+    "tiny": Size(((6, 64),), 2, 2),
+    "quick": Size(((6, 512), (20, 512), (6, 1024)), 8, 15),
+    "full": Size(((6, 512), (20, 512), (100, 512), (6, 1024), (20, 1024), (100, 1024)), 8, 15),
+}
+
+
+def run(size: Size, folder: Path) -> str:
+    rows = []
+    for classes, side in size.cases:
+        batch = draw(size.batch, side, classes)
+        mask = dense(batch)
+        contenders: dict[str, Callable[[Tensor], Tensor]] = {
+            "at the points": lambda logits, batch=batch: PartialCrossEntropy()(logits, batch),
+            "dense": lambda logits, mask=mask: F.cross_entropy(
+                upsample(logits, mask.shape[1:]), mask, ignore_index=IGNORE
+            ),
+            "smp": partial(peer, mask),
+        }
+        logits = torch.randn(size.batch, classes, side // STRIDE, side // STRIDE)
+        logits = logits.to(memory_format=torch.channels_last).requires_grad_()
+        steps = {name: partial(step, loss, logits) for name, loss in contenders.items()}
+        samples = in_turn(steps, size.rounds)
+        for name, loss in contenders.items():
+            held = peak(partial(step, loss, logits)) / size.batch / 1e6
+            milliseconds = f"{number(1e3 * median(samples[name], 'processor'))}"
+            rows.append([classes, f"{side}²", name, milliseconds, ratio(samples, name, "dense"), number(held)])
+    head = ["classes", "tile", "loss", "ms a step", "times the dense one's speed", "MB an image"]
+    return table(head, rows)
+
+
+def peer(mask: Tensor, logits: Tensor) -> Tensor:
+    loss = smp.losses.SoftCrossEntropyLoss(smooth_factor=0.0, ignore_index=IGNORE)
+    return loss(upsample(logits, mask.shape[1:]), mask)
+
+
+def step(loss: Callable[[Tensor], Tensor], logits: Tensor) -> Seconds:
+    logits.grad = None
+    return timed(lambda: loss(logits).backward())
+
+
+def draw(tiles: int, side: int, classes: int) -> Batch:
+    """1 % of the pixels of each tile as points."""
+    rng = np.random.default_rng(0)
+    count = side * side // 100
+    flat = np.concatenate([tile * side * side + rng.choice(side * side, count, replace=False) for tile in range(tiles)])
+    points = torch.from_numpy(np.stack(np.unravel_index(flat, (tiles, side, side)), 1)).float()
+    labels = torch.from_numpy(rng.integers(0, classes, len(flat)))
+    return Batch(torch.zeros(tiles, 3, side, side, dtype=torch.uint8), points, labels)
+
+
+def dense(batch: Batch) -> Tensor:
+    """A mask (b, h, w) with the labels at the nearest pixels, IGNORE elsewhere."""
+    images, (height, width) = batch.images, batch.images.shape[2:]
+    mask = torch.full((len(images), height, width), IGNORE)
+    tile, row, col = batch.points.round().long().unbind(1)
+    mask[tile, row.clamp(0, height - 1), col.clamp(0, width - 1)] = batch.labels
+    return mask
+
+
+def peak(work: Callable[[], object]) -> int:
+    """Bytes that torch held at once while `work` ran, beyond what it held before."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        work()
+    held = most = 0
+    for event in profiler.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            most = max(most, held)
+    return most
