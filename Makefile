@@ -1,9 +1,9 @@
-# make demo, make test: on a bare machine with Python 3.11 or newer, each sets itself up first.
+# make demo, make test, make bench: on a bare machine with Python 3.11 or newer, each sets itself up first.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint audit reliability fuzz
+.PHONY: demo test lint audit reliability fuzz bench
 demo: $(VENV)/installed
 	rm -rf outputs/demo
 	$(BIN)/python -m pointseg.train experiment=demo hydra.run.dir=outputs/demo
@@ -11,6 +11,11 @@ demo: $(VENV)/installed
 
 test: lint
 	$(BIN)/python -m pytest -n auto
+
+# Hours; a row alone or another size: see benchmarks/__main__.py.
+bench: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
+	$(BIN)/python -m benchmarks --size full
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

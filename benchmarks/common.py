@@ -15,13 +15,15 @@ from tqdm import tqdm
 
 from pointseg.config import CONF
 
-CLASSES = 6
-SMALL = ("model._target_=benchmarks.common.small", "~model.weights")
+TINY_SCENES = ("dataset.tiles=3", "dataset.size=96", "dataset.split={train: [1], val: [2], test: [3]}")
+"""Overrides of dataset=synthetic."""
+
+SMALL = ("model._target_=benchmarks.common.small", "model.weights=null")
 """Overrides that put a network of next to no work into a run, so that what is around it shows."""
 
 
 class Seconds(NamedTuple):
-    """wall: what a clock on the wall shows. processor: of all this process's threads; other work does not lengthen it."""
+    """wall: by the clock on the wall. processor: of all this process's threads; other work does not lengthen it."""
 
     wall: float
     processor: float
@@ -46,7 +48,7 @@ Samples = dict[str, list[Seconds]]
 
 
 def in_turn(contenders: Mapping[str, Callable[[], Seconds]], rounds: int, warmup: int = 1) -> Samples:
-    """Each contender once a round, A B A B …, so that what slows the machine slows all; the first rounds do not count."""
+    """Each contender once a round, A B A B …, so that noise hits all alike; `warmup` rounds do not count."""
     samples: Samples = {name: [] for name in contenders}
     for i in tqdm(range(warmup + rounds), desc=", ".join(contenders), unit="round", disable=None):
         for name, contender in contenders.items():
@@ -101,7 +103,7 @@ class Small(nn.Module):
         return self.patches(images / 255)
 
 
-def small(classes: int) -> nn.Module:
+def small(classes: int, weights: None) -> nn.Module:
     return Small(classes)
 
 

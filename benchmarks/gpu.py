@@ -1,0 +1,109 @@
+"""A GPU: DeepLabV3-ResNet50 at 512², bf16, channels_last.
+
+Images per second of training (as in the row `training`) and of prediction's network, with and without torch.compile,
+against the network alone; the matrix rate is that of a large bf16 product on the same card, the fraction of it counts
+the network's own operations (torch's FlopCounterMode; a training step as three forwards).
+"""
+
+import tempfile
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.common import Seconds, configuration, in_turn, median, number, ratio, synchronize, table, timed
+from benchmarks.training import SKIPPED, Loop, fit
+from pointseg import runs
+from pointseg.config import construct, parse
+from pointseg.inference import probabilities
+from pointseg.types import Batch
+
+MATRIX = 8192
+
+
+@dataclass(frozen=True)
+class Size:
+    batches: tuple[int, ...]
+    steps: int
+    rounds: int
+
+
+SIZES = {"tiny": Size((4,), 2, 1), "quick": Size((4, 16), 10, 3), "full": Size((4, 16, 64), 20, 5)}
+
+
+def run(size: Size, folder: Path) -> str:
+    if not torch.cuda.is_available():
+        batches = ", ".join(str(batch) for batch in size.batches)
+        return f"Not measured: no GPU here. On one, this measures batches of {batches}, compiled and not.\n"
+    rate = matrix_rate()
+    rows = [row for batch in size.batches for compiled in (False, True) for row in case(size, batch, compiled, rate)]
+    head = ["batch", "compiled", "what", "images/s", "of the network alone", "of the matrix rate"]
+    return f"Measured matrix rate: {number(rate / 1e12)} Tflop/s in bf16.\n\n{table(head, rows)}"
+
+
+def matrix_rate() -> float:
+    """Operations per second of a product of two large bf16 matrices."""
+    left, right = (torch.randn(MATRIX, MATRIX, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+
+    def products() -> None:
+        for _ in range(20):
+            left @ right
+        synchronize()
+
+    seconds = median(in_turn({"matrices": partial(timed, products)}, 5)["matrices"])
+    return 20 * 2 * MATRIX**3 / seconds
+
+
+def case(size: Size, batch: int, compiled: bool, rate: float) -> list[list[object]]:
+    scenes = ("dataset=synthetic", "dataset.tiles=20", "dataset.size=1536")
+    split = f"dataset.split={{train: {list(range(1, 19))}, val: [19], test: [20]}}"
+    options = ("model=deeplabv3_resnet50", "model.weights=null", "optimizer=adamw", "tile_size=512", "trainer=gpu")
+    # As many steps as a round has must fit into an epoch.
+    length = f"batch_size={batch}", "tiles=around_points", f"tiles.tiles={batch * (size.steps + SKIPPED)}"
+    with tempfile.TemporaryDirectory() as place:
+        config = parse(configuration(*scenes, split, *options, *length))
+        data, system = runs.build(config, Path(place))
+        system = system.cuda()
+        loader = data.train_dataloader()
+        resident: Batch = next(iter(loader)).to("cuda")
+        operations = count(system.model, resident)  # before it is compiled, which the counter cannot see into
+        if compiled:
+            system.model.compile()
+        optimise = partial(construct, config.optimizer)
+        free = Loop(system.model, lambda logits, labelled: logits.mean(), optimise, torch.device("cuda"))
+        contenders = {
+            "training, network alone": lambda: free(iter([resident] * (SKIPPED + size.steps))),
+            "training": partial(fit, system, loader, config, size.steps, Path(place)),
+            "prediction, network alone": partial(forward, system.model, resident, size.steps, whole=False),
+            "prediction": partial(forward, system.model, resident, size.steps, whole=True),
+        }
+        samples = in_turn(contenders, size.rounds)
+    rows: list[list[object]] = []
+    for name, times in samples.items():
+        speed = batch * size.steps / median(times)
+        alone = f"{name.split(',')[0]}, network alone"
+        share = speed * operations * (3 if "training" in name else 1) / rate
+        rows.append([batch, compiled, name, number(speed), ratio(samples, name, alone, "wall"), f"{share:.2f}"])
+    return rows
+
+
+def count(network: torch.nn.Module, batch: Batch) -> float:
+    """Operations of the forward of one image."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(batch.images)
+    return counter.get_total_flops() / len(batch.images)
+
+
+def forward(network: torch.nn.Module, batch: Batch, steps: int, whole: bool) -> Seconds:
+    """Seconds of `steps` forwards; whole: with upsampling and softmax, as `probabilities` has them."""
+    network.eval()
+
+    def work() -> None:
+        with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16):
+            for _ in range(steps):
+                probabilities(network, batch.images) if whole else network(batch.images)
+        synchronize()
+
+    return timed(work)

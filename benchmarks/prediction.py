@@ -1,0 +1,161 @@
+"""Validation and prediction of whole scenes.
+
+Speed: *network alone* is the network's forward on the windows of the scene, one resident batch after the other;
+*prediction* is what `python -m pointseg.predict` does for a map (reading, forward, upsampling, softmax, blending,
+writing the cloud-optimised GeoTIFF); *validation* what training does for a scene (scores, class map). Megapixels are
+the scene's; ratios are of seconds in the same round (1: nothing but the network), by the processor's clock: median
+(quartiles). Growth: `python -m pointseg.predict` as a process, on empty scenes, with a network of one convolution, so
+that pointseg's own share shows; peak memory is the process's.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import torch
+
+from benchmarks.common import SMALL, TINY_SCENES, Seconds, configuration, in_turn, median, number, ratio, table, timed
+from pointseg.fit import fit
+from pointseg.maps import Settings, predict_map
+from pointseg.rasters import Raster, open_rasters
+from pointseg.runs import load
+from pointseg.system import LabelledScene
+from pointseg.tiles import cover
+from pointseg.trained import Trained, load_run
+
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Size:
+    """side: of the scene that speed is measured on, in pixels. growing: sides of the empty scenes."""
+
+    models: tuple[str, ...]
+    side: int
+    tile: int
+    rounds: int
+    growing: tuple[int, ...]
+
+
+SIZES = {
+    "tiny": Size(("unet",), 96, 64, 1, (128,)),
+    "quick": Size(("deeplabv3plus_mobilenet_v2",), 1024, 256, 3, (1000, 2000, 4000, 8000)),
+    "full": Size(("deeplabv3plus_mobilenet_v2", "deeplabv3_resnet50"), 2048, 512, 5, (8000, 16000, 30000)),
+}
+
+
+def run(size: Size, folder: Path) -> str:
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        rows = [row for model in size.models for row in speed(size, model, place)]
+        trained = place / "small"
+        train(trained, *SMALL, "tile_size=512", "overlap=64", "batch_size=8")
+        grown = [growth(trained, place, side) for side in size.growing]
+    head = ["network", "tile", "contender", "Mpx/s", "of the network alone"]
+    grown_head = ["scene", "wall s", "processor s", "s per Mpx, processor", "peak memory, MB"]
+    return f"{table(head, rows)}\n{table(grown_head, grown)}"
+
+
+def train(folder: Path, *overrides: str) -> None:
+    """A run of one step, for its folder."""
+    with_one_step = ("trainer.max_epochs=1", "+trainer.limit_train_batches=1", "+trainer.limit_val_batches=1")
+    cfg = configuration("dataset=synthetic", *TINY_SCENES, *with_one_step, "trainer.accelerator=auto", *overrides)
+    folder.mkdir()
+    fit(cfg, folder, {})
+
+
+def speed(size: Size, model: str, place: Path) -> list[list[object]]:
+    run_folder = place / model
+    train(run_folder, f"model={model}", "model.weights=null", f"tile_size={size.tile}", "overlap=32", "batch_size=4")
+    trained = load_run(run_folder, "last", "auto", flips=False)
+    _, _, system = load(run_folder, "last")
+    system = system.to(trained.device).eval()
+    file = place / f"{model}.tif"
+    noise = np.random.default_rng(0).integers(0, 255, (3, size.side, size.side), np.uint8)
+    write(file, size.side, noise)
+    (raster,) = open_rasters({model: file}, bands=trained.bands)
+    labelled = LabelledScene(WithMask(raster), None)
+    settings = Settings(size.tile, 32, 4, probabilities=False)
+    contenders: dict[str, Callable[[], Seconds]] = {
+        "network alone": partial(timed, partial(alone, trained, size)),
+        "prediction": partial(timed, partial(map_anew, trained, raster, place / "map.tif", settings)),
+        "validation": partial(timed, torch.inference_mode()(partial(system.validation_step, labelled, 0))),
+    }
+    samples = in_turn(contenders, size.rounds)
+    pixels = size.side**2 / 1e6
+    return [
+        [model, f"{size.tile}²", name, number(pixels / median(times)), ratio(samples, name, "network alone")]
+        for name, times in samples.items()
+    ]
+
+
+def alone(trained: Trained, size: Size) -> None:
+    """The network's forward on as many windows as the scene has, by the batch."""
+    assert trained.network is not None
+    windows = len(cover(size.side, size.tile, 32)) ** 2
+    side = min(size.tile, size.side)
+    images = torch.zeros(4, side, side, 3, dtype=torch.uint8, device=trained.device).permute(0, 3, 1, 2)
+    with torch.inference_mode(), torch.autocast(trained.device.type, torch.bfloat16, trained.device.type == "cuda"):
+        for first in range(0, windows, 4):
+            trained.network(images[: min(4, windows - first)])
+
+
+def map_anew(trained: Trained, raster: Raster, file: Path, settings: Settings) -> None:
+    for there in file.parent.glob(f"{file.stem}*.tif"):
+        there.unlink()
+    predict_map(trained, raster, file, settings)
+
+
+class WithMask:
+    """A raster with a truth, for validation."""
+
+    def __init__(self, raster: Raster) -> None:
+        self.id, self.group, self.shape, self.image = raster.id, raster.id, raster.shape, raster.image
+
+    def mask(self, window: Any) -> np.ndarray:
+        return np.zeros(window[2:], np.uint8)
+
+    def has_truth(self, window: Any) -> bool:
+        return True
+
+
+def write(file: Path, side: int, values: np.ndarray | None = None) -> None:
+    """An RGB GeoTIFF; without values its blocks are empty and take no room."""
+    profile = {"driver": "GTiff", "dtype": "uint8", "count": 3, "height": side, "width": side, "tiled": True}
+    with rasterio.open(file, "w", **profile, sparse_ok=True, photometric="RGB") as dataset:
+        if values is not None:
+            dataset.write(values)
+
+
+def growth(trained: Path, place: Path, side: int) -> list[object]:
+    """Seconds and peak memory of the command on an empty scene."""
+    file, output = place / f"{side}.tif", place / f"map{side}.tif"
+    write(file, side)
+    command = [sys.executable, "-m", "pointseg.predict", f"run={trained}", f"input={file}", f"output={output}"]
+    command += ["checkpoint=last", f"hydra.run.dir={place}/log"]
+    start = time.perf_counter()
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+    }  # to find `small`, from another folder
+    process = subprocess.Popen(
+        command, cwd=place, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - start
+    assert status == 0, f"{' '.join(command)} failed"
+    for there in place.glob(f"map{side}*"):
+        there.unlink()
+    processor = usage.ru_utime + usage.ru_stime
+    megapixels = side**2 / 1e6
+    memory = usage.ru_maxrss / 1024
+    return [f"{side:,}²", number(seconds), number(processor), f"{processor / megapixels:.3g}", number(memory)]

@@ -1,0 +1,235 @@
+"""Training end to end against the bare network and the peers.
+
+Every contender trains the same network (a copy each, from the same weights) with the same optimiser on tiles of the
+same scenes with the same points, of pointseg's loader and augmentation; peers get the points as a dense mask, elsewhere
+`ignore_index`. *Network alone*: forward and backward of the mean logit and the optimiser's step on one resident batch
+in channels_last. *pointseg*: what `python -m pointseg.train` does between steps, metrics and TensorBoard included.
+*torchgeo*: its SemanticSegmentationTask under Lightning's Trainer. *smp*: segmentation-models-pytorch's
+SoftCrossEntropyLoss in a plain loop. *plain loop*: dense upsampling and torch's cross entropy. Peers compute in torch's
+default layout (NCHW), as they come. Images per second are by the wall's clock; ratios are of seconds in the same round
+(above 1: pointseg is faster), by the processor's and by the wall's clock: median (quartiles).
+"""
+
+import copy
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import segmentation_models_pytorch as smp
+import torch
+from lightning import Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.data import DataLoader
+from torchgeo.trainers import SemanticSegmentationTask
+
+from benchmarks.common import (
+    TINY_SCENES,
+    Seconds,
+    Stopwatch,
+    configuration,
+    in_turn,
+    median,
+    now,
+    number,
+    ratio,
+    since,
+    synchronize,
+    table,
+)
+from benchmarks.loss import dense
+from pointseg import runs
+from pointseg.config import TrainConfig, construct, parse
+from pointseg.data import PointData
+from pointseg.fit import make_trainer
+from pointseg.losses.functional import upsample
+from pointseg.system import PointSeg
+from pointseg.types import IGNORE, Batch
+
+SKIPPED = 1  # steps of a round before the clock starts
+
+
+@dataclass(frozen=True)
+class Size:
+    """cases: (model, side of the tile in pixels, batch). steps: timed in a round."""
+
+    cases: tuple[tuple[str, int, int], ...]
+    steps: int
+    rounds: int
+    scenes: tuple[str, ...] = (
+        *("dataset.tiles=6", "dataset.size=1536", "dataset.split={train: [1, 2, 3, 4], val: [5], test: [6]}"),
+    )
+
+
+SIZES = {
+    "tiny": Size((("unet", 32, 2),), 1, 1, TINY_SCENES),
+    "quick": Size((("deeplabv3plus_mobilenet_v2", 256, 8),), 2, 3),
+    "full": Size(
+        (
+            ("deeplabv3plus_mobilenet_v2", 256, 8),
+            ("deeplabv3_mobilenet_v2", 256, 8),
+            ("deeplabv3_mobilenet_v3", 256, 8),
+            ("lraspp_mobilenet_v3", 256, 8),
+            ("deeplabv3_resnet50", 512, 4),
+        ),
+        *(5, 9),
+    ),
+}
+
+
+def run(size: Size, folder: Path) -> str:
+    warnings.filterwarnings("ignore", module="lightning")
+    rows = []
+    shares = ""
+    for model, side, batch in size.cases:
+        overrides = ("dataset=synthetic", f"model={model}", "model.weights=null", "optimizer=adamw", "loss=partial_ce")
+        cfg = configuration(*overrides, f"tile_size={side}", "overlap=16", f"batch_size={batch}", *size.scenes)
+        with tempfile.TemporaryDirectory() as place:
+            config = parse(cfg)
+            data, system = runs.build(config, Path(place))
+            contenders = each(config, data, system, size.steps, Path(place))
+            samples = in_turn(contenders, size.rounds)
+            shares += profiled(model, contenders["pointseg"])
+        for name, times in samples.items():
+            images = number(batch * size.steps / median(times))
+            ratios = [ratio(samples, "pointseg", name, clock) for clock in ("processor", "wall")]
+            rows.append([model, f"{side}²", batch, name, images, *ratios])
+    head = ["network", "tile", "batch", "contender", "images/s", "pointseg to it, processor", "wall"]
+    return f"{table(head, rows)}\n{shares}"
+
+
+def each(
+    config: TrainConfig, data: PointData, system: PointSeg, steps: int, place: Path
+) -> dict[str, Callable[[], Seconds]]:
+    """The contenders, as functions that train for a round and give the seconds of its timed steps."""
+    device = torch.device("cpu" if runs.on_cpu(config) else "cuda")
+    loader = data.train_dataloader()
+    standard = copy.deepcopy(system.model).to(memory_format=torch.contiguous_format)
+    plain = nn.CrossEntropyLoss(ignore_index=IGNORE)
+    peer = smp.losses.SoftCrossEntropyLoss(smooth_factor=0.0, ignore_index=IGNORE)
+    optimise = partial(construct, config.optimizer)
+    resident = next(iter(loader)).to(device)
+    free = Loop(copy.deepcopy(system.model), lambda logits, batch: logits.mean(), optimise, device)
+    return {
+        "network alone": lambda: free(iter([resident] * (SKIPPED + steps))),
+        "pointseg": partial(fit, system, loader, config, steps, place),
+        "torchgeo": partial(fit, Torchgeo(copy.deepcopy(standard), optimise), Masked(loader), config, steps, place),
+        "smp": partial(Loop(copy.deepcopy(standard), partial(densely, peer), optimise, device).over, loader, steps),
+        "plain loop": partial(
+            Loop(copy.deepcopy(standard), partial(densely, plain), optimise, device).over, loader, steps
+        ),
+    }
+
+
+def fit(system: Any, loader: Any, config: TrainConfig, steps: int, place: Path) -> Seconds:
+    """A round under the Trainer of the configuration, with what pointseg.train logs."""
+    stopwatch = Stopwatch(SKIPPED, steps)
+    trainer: Trainer = make_trainer(
+        config,
+        logger=TensorBoardLogger(place, name=""),
+        callbacks=[LearningRateMonitor("step"), stopwatch],
+        default_root_dir=place,
+        max_steps=SKIPPED + steps,
+        limit_val_batches=0,
+    )
+    trainer.fit(system, loader)
+    assert stopwatch.seconds is not None
+    return stopwatch.seconds
+
+
+class Loop:
+    """A plain PyTorch loop over a network."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: Callable[[Tensor, Batch], Tensor],
+        optimise: Callable[..., torch.optim.Optimizer],
+        device: torch.device,
+    ) -> None:
+        self.network, self.loss, self.device = network.to(device).train(), loss, device
+        self.optimizer = optimise(params=self.network.parameters())
+
+    def over(self, loader: DataLoader[Batch], steps: int) -> Seconds:
+        return self(islice(iter(loader), SKIPPED + steps))
+
+    def __call__(self, batches: Iterator[Batch]) -> Seconds:
+        """Seconds of the steps after the skipped ones."""
+        for _ in range(SKIPPED):
+            self.step(next(batches))
+        synchronize()
+        start = now()
+        for batch in batches:
+            self.step(batch)
+        synchronize()
+        return since(start)
+
+    def step(self, batch: Batch) -> None:
+        batch = batch.to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            logits = self.network(batch.images)
+            loss = self.loss(logits, batch)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+
+
+def densely(loss: Callable[[Tensor, Tensor], Tensor], logits: Tensor, batch: Batch) -> Tensor:
+    mask = dense(batch)
+    return loss(upsample(logits, mask.shape[1:]), mask)
+
+
+class Torchgeo(SemanticSegmentationTask):  # type: ignore[misc]
+    """torchgeo's task with the network given to it, upsampled, and the optimiser of the configuration."""
+
+    ignore = ("weights", "network", "optimise")  # of what torchgeo keeps as hyperparameters
+
+    def __init__(self, network: nn.Module, optimise: Callable[..., torch.optim.Optimizer]) -> None:
+        self.network, self.optimise = [network], optimise  # in a list: torch takes no module before its own __init__
+        super().__init__(num_classes=6, loss="ce", ignore_index=IGNORE)
+
+    def configure_models(self) -> None:
+        self.model = Upsampled(self.network[0])
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:  # type: ignore[override]
+        return self.optimise(params=self.parameters())
+
+
+class Upsampled(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        return upsample(self.network(images), images.shape[2:])
+
+
+class Masked:
+    """Batches as torchgeo takes them, the points a dense mask."""
+
+    def __init__(self, loader: DataLoader[Batch]) -> None:
+        self.loader = loader
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        return ({"image": batch.images.contiguous(), "mask": dense(batch)} for batch in self.loader)
+
+
+def profiled(model: str, round_of_training: Callable[[], Seconds]) -> str:
+    """What a round of pointseg's training spends the processor's time on, by torch's operators."""
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        round_of_training()
+    events = profiler.key_averages()
+    total = sum(event.self_cpu_time_total for event in events)
+    most = sorted(events, key=lambda event: -event.self_cpu_time_total)[:8]
+    listed = ", ".join(f"{event.key} {event.self_cpu_time_total / total:.0%}" for event in most)
+    return f"Profile of a round of pointseg's training, {model}, torch's operators by their own time: {listed}.\n"
