@@ -48,7 +48,7 @@ class Size:
 
 SIZES = {
     "tiny": Size(("unet",), 96, 64, 1, (128,)),
-    "quick": Size(("deeplabv3plus_mobilenet_v2",), 1024, 256, 3, (1000, 2000, 4000, 8000)),
+    "quick": Size(("deeplabv3plus_mobilenet_v2",), 1024, 256, 3, (1000, 2000, 4000)),
     "full": Size(("deeplabv3plus_mobilenet_v2", "deeplabv3_resnet50"), 2048, 512, 5, (8000, 16000, 30000)),
 }
 

