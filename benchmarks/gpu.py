@@ -5,6 +5,7 @@ against the network alone; the matrix rate is that of a large bf16 product on th
 the network's own operations (torch's FlopCounterMode; a training step as three forwards).
 """
 
+import copy
 import tempfile
 from dataclasses import dataclass
 from functools import partial
@@ -65,27 +66,28 @@ def case(size: Size, batch: int, compiled: bool, rate: float) -> list[list[objec
     with tempfile.TemporaryDirectory() as place:
         config = parse(configuration(*scenes, split, *options, *length))
         data, system = runs.build(config, Path(place))
-        system = system.cuda()
         loader = data.train_dataloader()
         resident: Batch = next(iter(loader)).to("cuda")
-        operations = count(system.model, resident)  # before it is compiled, which the counter cannot see into
+        alone = copy.deepcopy(system.model).cuda()  # Lightning takes its own off the GPU after each round
+        operations = count(alone, resident)  # before it is compiled, which the counter cannot see into
         if compiled:
             system.model.compile()
+            alone.compile()
         optimise = partial(construct, config.optimizer)
-        free = Loop(system.model, lambda logits, labelled: logits.mean(), optimise, torch.device("cuda"))
+        free = Loop(alone, lambda logits, labelled: logits.mean(), optimise, torch.device("cuda"))
         contenders = {
             "training, network alone": lambda: free(iter([resident] * (SKIPPED + size.steps))),
             "training": partial(fit, system, loader, config, size.steps, Path(place)),
-            "prediction, network alone": partial(forward, system.model, resident, size.steps, whole=False),
-            "prediction": partial(forward, system.model, resident, size.steps, whole=True),
+            "prediction, network alone": partial(forward, alone, resident, size.steps, whole=False),
+            "prediction": partial(forward, alone, resident, size.steps, whole=True),
         }
         samples = in_turn(contenders, size.rounds)
     rows: list[list[object]] = []
     for name, times in samples.items():
         speed = batch * size.steps / median(times)
-        alone = f"{name.split(',')[0]}, network alone"
+        base = f"{name.split(',')[0]}, network alone"
         share = speed * operations * (3 if "training" in name else 1) / rate
-        rows.append([batch, compiled, name, number(speed), ratio(samples, name, alone, "wall"), f"{share:.2f}"])
+        rows.append([batch, compiled, name, number(speed), ratio(samples, name, base, "wall"), f"{share:.2f}"])
     return rows
 
 
@@ -106,4 +108,6 @@ def forward(network: torch.nn.Module, batch: Batch, steps: int, whole: bool) -> 
                 probabilities(network, batch.images) if whole else network(batch.images)
         synchronize()
 
-    return timed(work)
+    seconds = timed(work)
+    network.train()
+    return seconds

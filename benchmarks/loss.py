@@ -89,7 +89,7 @@ def draw(tiles: int, side: int, classes: int) -> Batch:
 def dense(batch: Batch) -> Tensor:
     """A mask (b, h, w) with the labels at the nearest pixels, IGNORE elsewhere."""
     images, (height, width) = batch.images, batch.images.shape[2:]
-    mask = torch.full((len(images), height, width), IGNORE)
+    mask = torch.full((len(images), height, width), IGNORE, device=batch.labels.device)
     tile, row, col = batch.points.round().long().unbind(1)
     mask[tile, row.clamp(0, height - 1), col.clamp(0, width - 1)] = batch.labels
     return mask
