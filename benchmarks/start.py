@@ -2,7 +2,7 @@
 
 Each is a process of its own, from its start to its end; processor time is what an idle core would take. The training
 step is `experiment=demo` with one step and one validated scene: with an empty cache (its scenes are drawn) and again.
-Imports: seconds of the processor-bound import of `pointseg.fit` by package, those that it imports first included.
+Imports: of the time of `import pointseg.fit`, the share of each package, with all that it is the first to import.
 """
 
 import os
@@ -56,11 +56,11 @@ def run(size: Size, folder: Path) -> str:
         [name, number(median(times)), number(median(times, "processor")), limits.get(name, "")]
         for name, times in samples.items()
     ]
-    imports = [[name, number(seconds)] for name, seconds in slowest().items()]
+    imports = [[name, f"{share:.0%}"] for name, share in slowest().items()]
     return (
         table(["command", "wall s", "processor s", "at most"], rows)
         + "\n"
-        + table(["import of pointseg.fit", "wall s"], imports)
+        + table(["import of pointseg.fit", "share"], imports)
     )
 
 
@@ -76,9 +76,10 @@ def process(folder: str, environment: Mapping[str, str], module: str, *arguments
 
 
 def slowest() -> dict[str, float]:
-    """Package → seconds of its import with all that it was the first to import, the ten slowest."""
+    """Package → share of the import's time, the ten largest."""
     command = [sys.executable, "-X", "importtime", "-c", "import pointseg.fit"]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stderr
-    found = re.findall(r"\| +(\d+) \| +(\w+)$", lines, re.MULTILINE)
-    seconds = {name: int(microseconds) / 1e6 for microseconds, name in found}
-    return dict(sorted(seconds.items(), key=lambda item: -item[1])[:10])
+    found = re.findall(r"\| +(\d+) \| +([\w.]+)$", lines, re.MULTILINE)
+    seconds = {name: int(microseconds) for microseconds, name in found if "." not in name or name == "pointseg.fit"}
+    whole = seconds.pop("pointseg.fit")
+    return dict(sorted(((name, time / whole) for name, time in seconds.items()), key=lambda item: -item[1])[:10])
