@@ -30,7 +30,7 @@ def at_points(logits: Float[Tensor, "b k h w"], batch: Batch) -> Float[Tensor, "
     # From (row, col) of pixels to grid_sample's (x, y), where −1 and 1 are the outer edges.
     row, col = batch.points[:, 1:].to(logits.dtype).unbind(1)
     grid = torch.stack([(2 * col + 1) / width - 1, (2 * row + 1) / height - 1], 1)[None, None]
-    tiles = zip(logits.split(1), grid.split(counts, 2), strict=True)
+    tiles = zip(logits[:, None], grid.split_with_sizes(counts, 2), strict=True)
     parts = [F.grid_sample(tile, xy, padding_mode="border", align_corners=False)[0, :, 0] for tile, xy in tiles]
     return torch.cat(parts, 1).T
 
