@@ -17,7 +17,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from benchmarks.common import TINY_SCENES, configuration, median, number, size_on_disk, table, timed
-from pointseg.config import construct
+from pointseg.config import construct, parse
 from pointseg.scenes import whole
 from pointseg.types import Dataset, Scene
 
@@ -39,8 +39,7 @@ SIZES = {
 
 
 def run(size: Size, folder: Path) -> str:
-    cfg = configuration(*size.overrides)
-    build = partial(construct, cfg.dataset, sampler=None, points=None)
+    build = partial(construct, parse(configuration(*size.overrides)).dataset, sampler=None, points=None)
     with tempfile.TemporaryDirectory() as cache, patch.dict(os.environ, POINTSEG_CACHE=cache):
         if "synthetic" in size.overrides[0]:
             build()  # draws the scenes, which is no part of decoding them
