@@ -28,6 +28,7 @@ more coarsely.
 """
 SECTIONS = {  # each a command that prints Markdown, and fails where what it prints is not as it should be
     "Interrupted training": ["benchmarks.interrupted", "--trials", "20", "--seed", "0"],
+    "Damaged input": ["tests.fuzz", "--count", "10000", "--seed", "0"],
     "Long runs": ["benchmarks.long_run", "--epochs", "200"],
 }
 

@@ -89,14 +89,21 @@ class Batch:
     """Tiles of one size and the points on them.
 
     images: 8-bit, as read; the network normalises them.
-    points: tile (index into the batch, in its order), row, col in the frame of that tile.
+    points: tile (index into the batch), row, col in the frame of that tile; tile by tile, in their order.
     scenes: the id of each tile's scene, for messages.
+
+    Raises ValueError where points are not in the order of their tiles.
     """
 
     images: UInt8[Tensor, "b c h w"]
     points: Float[Tensor, "n 3"]
     labels: Int[Tensor, "n"]
     scenes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        # Where batches are made, on the CPU: a GPU would have to be waited for.
+        if self.points.device.type == "cpu" and bool((self.points[:, 0].diff() < 0).any()):
+            raise ValueError("Batch.points: not in the order of their tiles")
 
     def to(self, device: torch.device | str) -> "Batch":
         # Pinned memory can be copied while the device computes; for other memory the flag does nothing.

@@ -134,3 +134,10 @@ def test_weights_that_are_given_replace_those_by_frequency() -> None:
     assert loss(low, points).item() == pytest.approx(0.5 * single[points.labels == 2].sum().item() / len(single))
     with pytest.raises(InputError, match=r"loss.weights=\[1, 2\]: give one for each of the 4 classes"):
         WeightedPartialCrossEntropy([10, 20, 30, 40], cap=100, weights=[1, 2])
+
+
+def test_points_out_of_their_tiles_order_are_refused() -> None:
+    """They would be read from another tile, silently."""
+    positions = torch.tensor([[1.0, 2, 3], [0.0, 2, 3]])
+    with pytest.raises(ValueError, match="order of their tiles"):
+        Batch(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), positions, torch.zeros(2).long())
