@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rasterio.errors import RasterioError
@@ -29,5 +29,5 @@ def writing(file: Path, remedy: str = "make room, or choose another folder", sha
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{file}: cannot be written ({reason}); {remedy}.") from error
     finally:
-        if partial.exists():
-            partial.unlink()
+        with suppress(OSError):  # of a name that cannot be: the error above says it
+            partial.unlink(missing_ok=True)

@@ -100,12 +100,13 @@ def table(of: list[Run], sweep: Path) -> pd.DataFrame:
 
 def _row(run: Run, names: list[str], sweep: Path) -> dict[str, Any]:
     content = json.dumps({key: run.config[key] for key in sorted(run.config) if key != "seed"})
+    # tables.load takes the columns between run and seed for the factors.
     row: dict[str, Any] = {"run": str(run.folder.relative_to(sweep))} | {name: run.value(name) for name in names}
-    row |= {name: run.value(name) for name in FACTS if name not in names}
-    row |= {"configuration": hashlib.sha256(content.encode()).hexdigest()[:12]}
     with _reading(run):
         history = run.scores.get("history", [])
         row |= {"seed": run.config.get("seed"), "finished": run.finished, "epochs": len(history)}
+        row |= {name: run.value(name) for name in FACTS if name not in names}
+        row |= {"configuration": hashlib.sha256(content.encode()).hexdigest()[:12]}
         return row | (_measures(run, history) if run.finished else {})
 
 
