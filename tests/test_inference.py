@@ -153,19 +153,21 @@ def test_a_class_that_is_impossible_has_a_finite_logarithm() -> None:
 
 
 def test_probabilities_are_those_of_the_upsampled_logits_in_float32() -> None:
-    coarse = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0)).bfloat16()
+    def coarse(images: Tensor) -> Tensor:
+        return torch.nn.functional.avg_pool2d(images.float(), 8).div(50).bfloat16()
 
     class Network(torch.nn.Module):
         def forward(self, images: Tensor) -> Tensor:
-            return coarse
+            return coarse(images)
 
-    found = probabilities(Network(), torch.zeros(2, 3, 32, 45, dtype=torch.uint8))
-    upsampled = torch.nn.functional.interpolate(coarse.float(), (32, 45), mode="bilinear").exp()
+    images = torch.from_numpy(scene(32, 48).pixels).permute(2, 0, 1)[None]
+    upsampled = torch.nn.functional.interpolate(coarse(images).float(), (32, 48), mode="bilinear").exp()
+    found = probabilities(Network(), images)
     assert torch.allclose(found, upsampled / upsampled.sum(1, keepdim=True), atol=1e-6)
 
 
 def test_a_block_is_pasted_where_it_lies() -> None:
-    class_map = np.full((6, 7), 9, np.uint8)
+    class_map = np.full((20, 30), 9, np.uint8)
     paste(class_map, Window(2, 3, 3, 2), torch.tensor([[0, 1], [2, 3], [4, 5]]))
     assert class_map[2:5, 3:5].tolist() == [[0, 1], [2, 3], [4, 5]]
-    assert (class_map == 9).sum() == 6 * 7 - 6
+    assert (class_map == 9).sum() == 20 * 30 - 6

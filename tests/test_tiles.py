@@ -120,8 +120,11 @@ def test_a_cover_is_no_longer_than_needed() -> None:
     assert len(cover(500, 500, 100)) == 1
 
 
+ONE_SIDE = [Window(-3, 2, 8, 8), Window(5, 2, 8, 8), Window(1, -2, 8, 8), Window(1, 6, 8, 8)]
+
+
 @pytest.mark.parametrize(
-    "window", [Window(2, 3, 4, 4), Window(-3, -2, 8, 8), Window(5, 6, 9, 7), Window(-9, -9, 30, 30)]
+    "window", [Window(2, 3, 4, 4), Window(-3, -2, 8, 8), Window(5, 6, 9, 7), Window(-9, -9, 30, 30), *ONE_SIDE]
 )
 def test_what_overhangs_is_mirrored(window: Window) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (10, 12, 3), np.uint8)
