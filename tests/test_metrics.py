@@ -76,7 +76,7 @@ def test_the_bootstrap_interval_is_that_of_resampled_points() -> None:
 
 
 def test_names_that_are_fewer_than_the_classes_are_no_scores() -> None:
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(ValueError, match="longer"):
         scores(computed(np.arange(4), np.arange(4)), CLASSES[:3], LAND)
 
 
