@@ -96,7 +96,7 @@ def partition(shape: Shape, tile: int, rng: np.random.Generator) -> list[Window]
 
 def _starts(size: int, tile: int, rng: np.random.Generator) -> list[int]:
     count = -(-size // tile)
-    offset = int(rng.integers(0, count * tile - size, endpoint=True))
+    offset = int(rng.integers(count * tile - size, endpoint=True))
     return [i * tile - offset for i in range(count)]
 
 

@@ -15,13 +15,17 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import Phase, settings
 from PIL import Image
 
 torch.set_num_threads(1)
 cv2.setNumThreads(0)
 settings.register_profile("untimed", deadline=None)  # a busy machine is not a defect
 settings.load_profile("untimed")
+# For `make mutants`, hundreds of runs: the same examples in each, and none made smaller once it has failed.
+settings.register_profile(
+    "mutants", deadline=None, derandomize=True, max_examples=25, phases=(Phase.explicit, Phase.generate)
+)
 
 ROOT = Path(__file__).parent.parent
 CONF = ROOT / "conf"

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pointseg.inference import predict_scene, strips
+from pointseg.inference import Views, paste, predict_scene, probabilities, strips, views_at
 from pointseg.types import Window
 from tests.conftest import ArrayScene
 
@@ -109,3 +109,65 @@ def test_where_only_some_windows_are_wanted_their_pixels_are_right(
     whole = stitched(own_position, height, width, tile, overlap, batch)
     part = stitched(own_position, height, width, tile, overlap, batch, wanted=holds)
     assert torch.allclose(part[:, row, col], whole[:, row, col], atol=1e-5)
+
+
+def two_classes(images: Tensor) -> Tensor:
+    share = own_position(images) / 1000
+    return torch.cat([share, 1 - share], 1)
+
+
+def blended(views: Views) -> np.ndarray:
+    sums = np.zeros((views.count, 2))
+    np.add.at(sums, views.positions, np.exp(views.log_probabilities) * views.weights[:, None])
+    return sums
+
+
+@settings(max_examples=40)
+@given(geometry, st.integers(1, 30), st.integers(0, 2**32))
+def test_the_views_of_pixels_add_up_to_what_the_scene_is_predicted_as(
+    shape: tuple[int, int, int, float, int], n: int, seed: int
+) -> None:
+    height, width, tile, share, batch = shape
+    overlap = int(share * tile)
+    rng = np.random.default_rng(seed)
+    rows, cols = rng.integers(0, height, n), rng.integers(0, width, n)
+    whole = stitched(two_classes, height, width, tile, overlap, batch)[:, rows, cols].T
+    views = views_at(two_classes, scene(height, width), rows, cols, tile, overlap, batch, "cpu")
+    assert views.count == n
+    assert np.allclose(blended(views), whole, atol=1e-5)
+    assert np.allclose(np.bincount(views.positions, views.weights), 1, atol=1e-5)
+    # Of several scenes: the positions one scene after the other.
+    first = views_at(two_classes, scene(5, 4), np.array([4, 0]), np.array([1, 3]), tile, overlap, batch, "cpu")
+    both = Views.joined([first, views, first])
+    assert both.count == n + 4
+    assert np.allclose(blended(both), np.concatenate([blended(first), whole, blended(first)]), atol=1e-5)
+
+
+def test_a_class_that_is_impossible_has_a_finite_logarithm() -> None:
+    def certain(images: Tensor) -> Tensor:
+        return torch.stack([torch.ones(len(images), *images.shape[2:]), torch.zeros(len(images), *images.shape[2:])], 1)
+
+    views = views_at(certain, scene(8, 8), np.array([3]), np.array([4]), 8, 0, 1, "cpu")
+    assert views.log_probabilities[0, 0] == 0
+    assert -90 < views.log_probabilities[0, 1] < -80  # float32's smallest
+
+
+def test_probabilities_are_those_of_the_upsampled_logits_in_float32() -> None:
+    def coarse(images: Tensor) -> Tensor:
+        return torch.nn.functional.avg_pool2d(images.float(), 8).div(50).bfloat16()
+
+    class Network(torch.nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return coarse(images)
+
+    images = torch.from_numpy(scene(32, 48).pixels).permute(2, 0, 1)[None]
+    upsampled = torch.nn.functional.interpolate(coarse(images).float(), (32, 48), mode="bilinear").exp()
+    found = probabilities(Network(), images)
+    assert torch.allclose(found, upsampled / upsampled.sum(1, keepdim=True), atol=1e-6)
+
+
+def test_a_block_is_pasted_where_it_lies() -> None:
+    class_map = np.full((20, 30), 9, np.uint8)
+    paste(class_map, Window(2, 3, 3, 2), torch.tensor([[0, 1], [2, 3], [4, 5]]))
+    assert class_map[2:5, 3:5].tolist() == [[0, 1], [2, 3], [4, 5]]
+    assert (class_map == 9).sum() == 20 * 30 - 6

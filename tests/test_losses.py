@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pointseg.config import construct
 from pointseg.errors import InputError
-from pointseg.losses.functional import at_points, cross_entropy, focal, upsample
+from pointseg.losses.functional import at_points, cross_entropy, focal, mean_over_points, upsample
 from pointseg.losses.partial_ce import PartialCrossEntropy
 from pointseg.losses.weighted_partial_ce import WeightedPartialCrossEntropy, class_weights
 from pointseg.types import IGNORE, Batch
@@ -86,6 +86,11 @@ def test_partial_cross_entropy_is_torch_s_with_ignored_pixels() -> None:
     assert torch.allclose(PartialCrossEntropy()(low, points), expected, atol=1e-12, rtol=0)
 
 
+@given(st.lists(st.floats(0, 1e3, width=32), min_size=1, max_size=5))
+def test_few_points_have_their_plain_mean(losses: list[float]) -> None:
+    assert mean_over_points(torch.tensor(losses)).item() == pytest.approx(np.mean(losses), rel=1e-5)
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_step_lowers_it_and_extreme_logits_stay_finite(name: str) -> None:
     low, points, loss = logits(dtype=torch.float32), batch(40), build(name)
@@ -141,3 +146,8 @@ def test_points_out_of_their_tiles_order_are_refused() -> None:
     positions = torch.tensor([[1.0, 2, 3], [0.0, 2, 3]])
     with pytest.raises(ValueError, match="order of their tiles"):
         Batch(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), positions, torch.zeros(2).long())
+
+
+def test_class_weights_are_the_configuration_s_and_not_a_checkpoint_s() -> None:
+    """Else a run trained on other points, or with other `loss.weights`, would bring its own when weights are loaded."""
+    assert not WeightedPartialCrossEntropy([10, 20], cap=100).state_dict()

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.stats import binom
 from sklearn.metrics import accuracy_score, cohen_kappa_score, confusion_matrix, f1_score, jaccard_score
 
 from pointseg.metrics import collection, interval, scores, table
@@ -33,6 +34,7 @@ def test_scores_are_scikit_learn_s() -> None:
     assert result["f1_all_classes"] == pytest.approx(f1_score(truth, prediction, average="macro"))
     assert result["f1_land_cover"] == pytest.approx(f1_score(truth, prediction, average=None)[:3].mean())
     assert [result[f"iou/{name}"] for name in CLASSES] == pytest.approx(iou)
+    assert [result[f"f1/{name}"] for name in CLASSES] == pytest.approx(f1_score(truth, prediction, average=None))
 
 
 def test_rows_of_the_confusion_are_truth() -> None:
@@ -44,16 +46,9 @@ def test_rows_of_the_confusion_are_truth() -> None:
     assert confusion[2, 0] == 0
 
 
-def test_one_state_is_shared() -> None:
-    metrics = collection(4)
-    metrics.update(torch.tensor([0, 1]), torch.tensor([0, 1]))
-    assert len(metrics.compute_groups) == 1
-
-
-def test_the_two_means_are_told_apart_in_words() -> None:
-    text = table(scores(computed(np.arange(4), np.arange(4), parts=1), CLASSES, LAND), CLASSES, LAND)
-    assert "all 4 classes" in text
-    assert "3 land-cover classes" in text
+def test_one_state_is_shared_also_where_a_process_has_had_no_scene() -> None:
+    """Found out by the first update otherwise: processes with and without scenes would exchange different sums."""
+    assert len(collection(4).compute_groups) == 1
 
 
 def test_the_bootstrap_interval_is_that_of_resampled_points() -> None:
@@ -80,9 +75,46 @@ def test_the_bootstrap_interval_is_that_of_resampled_points() -> None:
     assert few["accuracy/high"] - few["accuracy/low"] > ours["accuracy/high"] - ours["accuracy/low"]
 
 
-def test_a_table_shows_intervals_where_there_are_any() -> None:
-    names = ("accuracy", "miou_all_classes", "miou_land_cover", "f1_all_classes", "kappa", "iou/a")
-    values = dict.fromkeys(names, 0.5)
-    text = table({**values, "accuracy/low": 0.4, "accuracy/high": 0.6}, ["a"], [True])
-    assert "0.500  (95 %: 0.400 to 0.600)" in text.splitlines()[0]
-    assert "(95 %" not in text.splitlines()[1]
+def test_names_that_are_fewer_than_the_classes_are_no_scores() -> None:
+    with pytest.raises(ValueError, match="longer"):
+        scores(computed(np.arange(4), np.arange(4)), CLASSES[:3], LAND)
+
+
+def test_the_ends_of_the_interval_are_the_quantiles_of_95_percent() -> None:
+    """Of the accuracy they are known: those of the binomial distribution."""
+    found = interval(torch.tensor([[500, 100], [150, 250]]), [True, True], draws=100_000)
+    expected = binom.ppf([0.025, 0.975], 1000, 0.75) / 1000
+    assert [found["accuracy/low"], found["accuracy/high"]] == pytest.approx(expected, abs=0.0011)
+
+
+def test_intervals_are_the_same_each_time_and_others_for_another_seed() -> None:
+    confusion = torch.tensor([[40, 5], [10, 20]])
+    assert interval(confusion, [True, True]) == interval(confusion, [True, True])
+    assert interval(confusion, [True, True]) != interval(confusion, [True, True], seed=1)
+
+
+def test_classes_that_do_not_occur_among_the_points_drawn_anew_are_left_out() -> None:
+    perfect = interval(torch.diag(torch.tensor([50, 1, 0])), [True, True, True])
+    assert set(perfect.values()) == {1}
+    wrong = interval(torch.tensor([[0, 1], [0, 0]]), [True, False])
+    assert set(wrong.values()) == {0}
+
+
+def test_the_interval_over_land_cover_is_of_its_classes_alone() -> None:
+    found = interval(torch.tensor([[50, 0, 0], [0, 20, 10], [0, 10, 10]]), [True, False, False])
+    assert found["miou_land_cover/low"] == found["miou_land_cover/high"] == 1
+    assert found["miou_all_classes/high"] < 1
+
+
+def test_the_table_tells_the_two_means_apart_and_shows_intervals_where_there_are_any() -> None:
+    names = ("accuracy", "miou_all_classes", "miou_land_cover", "f1_all_classes", "kappa", "iou/Water", "iou/Other")
+    values = {name: i / 10 for i, name in enumerate(names, 2)} | {"accuracy/low": 0.1234, "accuracy/high": 0.9876}
+    assert table(values, ["Water", "Other"], [True, False]).splitlines() == [
+        "  accuracy                            0.200  (95 %: 0.123 to 0.988)",
+        "  mean IoU over all 2 classes         0.300",
+        "  mean IoU over 1 land-cover classes  0.400",
+        "  mean F1 over all 2 classes          0.500",
+        "  kappa                               0.600",
+        "  IoU Water                           0.700",
+        "  IoU Other                           0.800",
+    ]

@@ -118,3 +118,13 @@ def test_per_object_clicks_inside_rather_than_on_the_edge() -> None:
         big, low = points.rows[points.labels == 2][0], points.rows[points.labels == 3][0]
         assert 11 - 0.5 <= big <= 23.5
         assert low in (34, 35, 36, 37, 38)
+
+
+def test_regions_of_one_size_are_clicked_in_a_fixed_order() -> None:
+    """numpy's default sort puts equal ones in an order that depends on the processor, and with it the points drawn."""
+    mask = np.full((200, 14), IGNORE, np.uint8)
+    mask[::2, [1, 6, 7]] = 0  # in every other row a region of one pixel and one of two
+    mask[::2, [11, 12]] = 1  # and another of two
+    points = PerObject()(mask, 50, np.random.default_rng(0))
+    assert points.rows.tolist() == list(range(0, 100, 2))
+    assert set(points.cols) == {6, 7}

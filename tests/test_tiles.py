@@ -1,3 +1,4 @@
+from collections import Counter
 from itertools import pairwise
 
 import numpy as np
@@ -5,21 +6,82 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pointseg.tiles import cover, partition, read
+from pointseg.errors import InputError
+from pointseg.tiles import AroundPoints, Grid, cover, partition, read
 from pointseg.types import Points, Window
 from tests.conftest import ArrayScene
 
 sides = st.integers(1, 90)
 
 
-@given(sides, sides, st.integers(1, 40), st.integers(0, 2**32))
-def test_a_partition_holds_every_pixel_exactly_once(height: int, width: int, tile: int, seed: int) -> None:
-    seen = np.zeros((height + 2 * tile, width + 2 * tile), int)
-    windows = partition((height, width), tile, np.random.default_rng(seed))
+def times_held(windows: list[Window], shape: tuple[int, int], tile: int) -> np.ndarray:
+    """How often each pixel of a scene lies in a window that overhangs it by less than a tile."""
+    seen = np.zeros((shape[0] + 2 * tile, shape[1] + 2 * tile), int)
     for row, col, h, w in windows:
         seen[row + tile : row + tile + h, col + tile : col + tile + w] += 1
-    assert (seen[tile:-tile, tile:-tile] == 1).all()
+    return seen[tile:-tile, tile:-tile]
+
+
+@given(sides, sides, st.integers(1, 40), st.integers(0, 2**32))
+def test_a_partition_holds_every_pixel_exactly_once(height: int, width: int, tile: int, seed: int) -> None:
+    windows = partition((height, width), tile, np.random.default_rng(seed))
+    assert (times_held(windows, (height, width), tile) == 1).all()
     assert len(windows) == -(-height // tile) * -(-width // tile)
+
+
+@given(st.lists(st.tuples(sides, sides), max_size=4), st.integers(1, 40), st.integers(0, 2**32))
+def test_an_epoch_by_the_grid_holds_every_pixel_of_every_scene_once(
+    shapes: list[tuple[int, int]], tile: int, seed: int
+) -> None:
+    tiles = list(Grid()(shapes, [], tile, np.random.default_rng(seed)))
+    assert len(tiles) == Grid().count(shapes, tile)
+    assert all(part.kept is None for part in tiles)
+    for index, shape in enumerate(shapes):
+        assert (times_held([part.window for part in tiles if part.scene == index], shape, tile) == 1).all()
+
+
+@given(st.lists(st.tuples(sides, sides), min_size=1, max_size=4), st.integers(1, 40), st.integers(1, 60), st.data())
+def test_tiles_about_points_hold_them_and_use_each_equally_often(
+    shapes: list[tuple[int, int]], tile: int, count: int, data: st.DataObject
+) -> None:
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    points = []
+    for i, (height, width) in enumerate(shapes):
+        number = data.draw(st.integers(0 if i else 1, min(20, height * width)))
+        flat = rng.choice(height * width, number, replace=False)
+        points.append(Points(*(axis.astype(float) for axis in np.divmod(flat, width)), np.zeros(number, int)))
+    tiling = AroundPoints(count)
+    tiles = list(tiling(shapes, points, tile, rng))
+    assert len(tiles) == count == tiling.count(shapes, tile)
+    times = Counter(
+        {(i, row, col): 0 for i, of in enumerate(points) for row, col in zip(of.rows, of.cols, strict=True)}
+    )
+    for scene, window, kept in tiles:
+        assert kept is not None
+        times[scene, *kept] += 1
+        assert window[2:] == (tile, tile)
+        for start, size, position in zip(window[:2], shapes[scene], kept, strict=True):
+            assert start <= position < start + tile
+            if size > tile:
+                assert 0 <= start <= size - tile  # inside
+            else:
+                assert abs((start + tile - size) - (0 - start)) <= 1  # as far over the one border as over the other
+    assert len(times) == sum(map(len, points))
+    assert max(times.values()) - min(times.values()) <= 1
+
+
+def test_where_a_point_lies_in_its_tile_is_uniform_and_new_each_time() -> None:
+    points = Points(np.array([50.0]), np.array([60.0]), np.array([0]))
+    tiles = AroundPoints(4000)([(100, 120)], [points], 8, np.random.default_rng(0))
+    inside = np.array([(50 - tile.window.row, 60 - tile.window.col) for tile in tiles])
+    for axis in inside.T:
+        assert (abs(np.bincount(axis, minlength=8) - 500) < 100).all()
+    assert abs(np.corrcoef(inside.T)[0, 1]) < 0.1
+
+
+def test_an_epoch_of_no_tiles_is_refused() -> None:
+    with pytest.raises(InputError, match=r"tiles\.tiles=0: give the number of tiles in an epoch, 1 at least\."):
+        AroundPoints(0)
 
 
 def test_the_offset_of_a_partition_is_random() -> None:
@@ -58,8 +120,11 @@ def test_a_cover_is_no_longer_than_needed() -> None:
     assert len(cover(500, 500, 100)) == 1
 
 
+ONE_SIDE = [Window(-3, 2, 8, 8), Window(5, 2, 8, 8), Window(1, -2, 8, 8), Window(1, 6, 8, 8)]
+
+
 @pytest.mark.parametrize(
-    "window", [Window(2, 3, 4, 4), Window(-3, -2, 8, 8), Window(5, 6, 9, 7), Window(-9, -9, 30, 30)]
+    "window", [Window(2, 3, 4, 4), Window(-3, -2, 8, 8), Window(5, 6, 9, 7), Window(-9, -9, 30, 30), *ONE_SIDE]
 )
 def test_what_overhangs_is_mirrored(window: Window) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (10, 12, 3), np.uint8)

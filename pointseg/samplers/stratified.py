@@ -19,7 +19,7 @@ class Stratified:
 
     def __call__(self, mask: UInt8[np.ndarray, "h w"], count: int, rng: np.random.Generator) -> Points:
         flat = mask.ravel()
-        sizes = np.bincount(flat, minlength=IGNORE + 1)[:IGNORE]
+        sizes = np.bincount(flat)[:IGNORE]
         drawn = [
             rng.choice(np.flatnonzero(flat == label), quota, replace=False)
             for label, quota in enumerate(shares(sizes.tolist(), count))
