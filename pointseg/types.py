@@ -162,11 +162,13 @@ class Dataset:
         required = {"train": (), "val": ()} | dict(self.splits)
         if empty := [name for name, scenes in required.items() if not scenes]:
             fault(f"dataset: the split {empty[0]!r} holds no scene; give it one in the yaml.")
+        if not self.leaks:
+            self._refuse_shared_groups()
         ids = Counter(scene.id for scenes in self.splits.values() for scene in scenes)
         if twice := [name for name, n in ids.items() if n > 1]:  # their points would be one file
             fault(f"dataset: two scenes are called {twice[0]!r}; rename the file of one.")
-        if self.leaks:
-            return
+
+    def _refuse_shared_groups(self) -> None:
         owner: dict[str, str] = {}
         for name, scenes in self.splits.items():
             for group in dict.fromkeys(scene.group for scene in scenes):

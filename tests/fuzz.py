@@ -54,6 +54,7 @@ from pointseg.rasters import _opened, open_rasters
 from pointseg.reports import sweeps
 from pointseg.samplers.file import File
 from pointseg.scenes import whole
+from pointseg.types import Window
 from tests.site import CRS, NAMES, ORIGIN, frame, pixels, write_image
 
 LIMIT, BACKSTOP = 20, 600  # seconds of computing, and of waiting, that an input may take
@@ -358,7 +359,7 @@ def rasters(rng: Rng, base: Base, folder: Path) -> tuple[str, Callable[[], None]
     def use() -> None:
         (raster,) = open_rasters({"a": file})
         size = raster.shape[0] * raster.shape[1]
-        corner = whole(raster)._replace(height=min(raster.shape[0], 64), width=min(raster.shape[1], 64))
+        corner = Window(0, 0, min(raster.shape[0], 64), min(raster.shape[1], 64))
         image, valid = raster.image(corner), raster.valid(corner)
         assert image.shape[:2] == valid.shape
         if size > 1 << 16 or raster.bands != base.model.bands:

@@ -25,7 +25,7 @@ def test_help_names_the_groups() -> None:
         [sys.executable, "-m", "pointseg.train", "--help"], capture_output=True, text=True, cwd=ROOT, timeout=120
     )
     assert result.returncode == 0
-    assert "sampler: file, per_object, random, stratified" in result.stdout
+    assert "sampler: file, margin, per_object, random, stratified" in result.stdout
 
 
 def test_train_evaluate_and_sweep(command: Command, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ from tests.test_metrics import CLASSES, LAND, computed
 from tests.test_training import train
 
 
-@pytest.mark.parametrize("sampler", [name for name in options("sampler") if name != "file"])
+@pytest.mark.parametrize("sampler", [name for name in options("sampler") if name not in ("file", "margin")])
 def test_01_no_point_is_drawn_where_there_is_no_label(sampler: str, tmp_path: Path) -> None:
     """Nor does one arrive there: every label of an epoch is that of its pixel."""
     chosen = construct(OmegaConf.load(CONF / "sampler" / f"{sampler}.yaml"))
@@ -121,7 +121,7 @@ def test_04_focal_is_the_paper_s_formula_with_softmax() -> None:
     assert torch.allclose(focal(low, labels, 1, 0), cross_entropy(low, labels))
 
 
-@pytest.mark.parametrize("name", [name for name in options("sampler") if name not in ("file", "per_object")])
+@pytest.mark.parametrize("name", [name for name in options("sampler") if name not in ("file", "margin", "per_object")])
 def test_05_points_losses_and_scores_ignore_the_same_pixels(name: str) -> None:
     """What a budget of everything draws, is trained on at and is scored at, is one and the same set of pixels."""
     whole = scene("a", "1")

@@ -138,7 +138,7 @@ def test_a_stopped_run_says_how_to_go_on(number: signal.Signals, tmp_path: Path)
     while not (tmp_path / "run/scores.json").exists() and time.monotonic() < until:
         time.sleep(0.1)
     os.kill(process.pid or 0, number)
-    process.join(60)
+    process.join(180)
     assert process.exitcode == 128 + number
     output = (tmp_path / "output.txt").read_text()
     assert "run resume=true goes on from its last whole epoch" in output

@@ -63,7 +63,9 @@ def test_a_checkpoint_of_others_runs_no_code(checkpoint: str, tmp_path: Path) ->
         def __reduce__(self) -> Any:
             return Path.touch, (tmp_path / "made",)
 
-    OmegaConf.save({}, tmp_path / "config.yaml")
+    unet = {"_target_": "pointseg.models.networks.unet", "weights": None}
+    node = {"model": unet, "tile_size": 64, "overlap": 8, "batch_size": 2}
+    OmegaConf.save(node, tmp_path / "config.yaml")
     torch.save({"classes": Hostile()}, tmp_path / f"{checkpoint}.ckpt")
     with pytest.raises(InputError, match=rf"{checkpoint}\.ckpt: cannot be read as weights"):
         load_run(tmp_path, checkpoint, "cpu", flips=False)

@@ -69,7 +69,11 @@ def restore(module: nn.Module, state: object, file: Path) -> None:
         if not isinstance(state, dict):
             raise TypeError(f"a {type(state).__name__} in place of a state dict")
         module.load_state_dict(state)
-    if broken := [key for key, value in module.state_dict().items() if not value.isfinite().all()]:
+    _refuse_what_is_not_finite(module.state_dict(), file)
+
+
+def _refuse_what_is_not_finite(state: State, file: Path) -> None:
+    if broken := [key for key, value in state.items() if not value.isfinite().all()]:
         raise InputError(f"{file}: {broken[0]} holds NaN or infinity; use another checkpoint, or train anew.")
 
 
@@ -81,6 +85,7 @@ def _read(file: Path) -> State:
     )
     if not tensors:
         raise InputError(f"{file}: holds no tensors; give a state dict saved by torch.")
+    _refuse_what_is_not_finite(tensors, file)
     return {key.removeprefix(_MODEL): value for key, value in tensors.items()}
 
 
