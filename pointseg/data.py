@@ -51,10 +51,12 @@ class Epoch(Sampler[list[Request]]):
         self.epoch = 0
         tiles = tiling.count(shapes, tile_size)
         _, ranks = _place()
-        if batch_size < 2 or tiles < 2 * ranks:
+        if batch_size < 2:
+            raise InputError(f"batch_size={batch_size}: batch norm needs two images; give 2 at least.")
+        if tiles < 2 * ranks:
             raise InputError(
-                f"batch_size={batch_size} and {tiles} training tiles of {tile_size} pixels leave a batch of one image; "
-                "batch norm needs two: raise batch_size or lower tile_size."
+                f"{tiles} training tiles of {tile_size} pixels leave a batch of one image; batch norm needs two: lower "
+                "tile_size."
             )
         batch = batch_size * ranks
         full, rest = divmod(tiles, batch)

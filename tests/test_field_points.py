@@ -103,6 +103,15 @@ def test_any_place_in_a_pixel_is_that_pixel_on_a_turned_map_too(
     assert (found["row"].item(), found["col"].item()) == (row, col)
 
 
+def test_a_feature_without_a_place_is_refused_by_its_number(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.tif")
+    points = frame([(20, 20, "sand"), (30, 30, "water"), (40, 40, "water")])
+    points.loc[1, "geometry"] = None
+    points.to_file(tmp_path / "p.gpkg")
+    with pytest.raises(InputError, match=r"p\.gpkg: 1 of its features have no geometry, the first is number 1"):
+        placed(tmp_path / "p.gpkg", open_rasters({"a": tmp_path / "a.tif"}))
+
+
 def test_what_cannot_be_used_is_counted_and_left_out_or_refused(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -267,3 +276,9 @@ def test_what_is_held_out_is_said_and_rare_names_are_asked_about(
     dataset(tmp_path, [*clicks, (90, 90, "sadn")])
     assert "Held out for validation: " in caplog.text
     assert "Classes of fewer than 3 points: sadn (1). Slips of the pen?" in caplog.text
+
+
+def test_classes_that_differ_in_case_alone_are_refused(tmp_path: Path, clicks: list[tuple[int, int, str]]) -> None:
+    row, col, name = clicks[0]
+    with pytest.raises(InputError, match="differ in case alone; write them alike"):
+        dataset(tmp_path, [(row, col, name.upper()), *clicks[1:]])

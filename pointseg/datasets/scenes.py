@@ -94,7 +94,7 @@ def scenes(
         table = sampler.read(files, rasters)
         split = _split(table, [raster.id for raster in rasters], {"val": val, "test": test}, block, split_seed)
         _warn(table, split)
-    names = list(classes) if classes is not None else sorted(set(table["name"]))
+    names = list(classes) if classes is not None else _names(table, points)
     if unknown := sorted(set(table["name"]) - set(names)):
         counts = ", ".join(f"{name} ({int((table['name'] == name).sum())})" for name in unknown)
         fault(f"points={points}: there are classes that dataset.classes does not name: {counts}; add them, or mend it.")
@@ -121,6 +121,15 @@ def scenes(
         bands=rasters[0].bands,
         points={scene.id: scene.points for held in by_split.values() for scene in held},
     )
+
+
+def _names(table: pd.DataFrame, points: str | Sequence[str]) -> list[str]:
+    names = sorted(set(table["name"]))
+    spellings: dict[str, str] = {}
+    for name in names:
+        if (other := spellings.setdefault(name.casefold(), name)) != name:
+            fault(f"points={points}: the classes {other!r} and {name!r} differ in case alone; write them alike.")
+    return names
 
 
 def _points(rows: pd.DataFrame, labels: np.ndarray) -> Points:

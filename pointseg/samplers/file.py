@@ -119,10 +119,12 @@ class File:
             frame = geopandas.read_file(file, layer=self.layer)
         if not isinstance(frame, geopandas.GeoDataFrame):
             raise InputError(f"{file}: has no geometry; give points, or a CSV with x and y.")
-        frame = frame.explode(index_parts=False, ignore_index=True)
-        kinds = set(frame.geom_type.dropna()) - {"Point"}
-        if kinds or frame.geometry.isna().any():
-            found = ", ".join(sorted(kinds)) or "empty geometry"
+        empty = frame.geometry.isna() | frame.geometry.is_empty
+        if empty.any():
+            fault(f"{file}: {empty.sum()} of its features have no geometry, the first is number {empty.argmax()}.")
+        frame = frame[~empty].explode(index_parts=False, ignore_index=True)
+        if kinds := set(frame.geom_type) - {"Point"}:
+            found = ", ".join(sorted(kinds))
             raise InputError(f"{file}: holds {found}; points are needed (the centroid of a polygon is one way).")
         return self._with_crs(frame, file)
 
