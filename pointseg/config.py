@@ -83,7 +83,10 @@ def parse(cfg: DictConfig) -> TrainConfig:
     for key in content:
         if key not in known:
             raise InputError(_unknown(str(key), known, "the configuration"))
-    return TrainConfig(**_checked(content, known))
+    config = TrainConfig(**_checked(content, known))
+    if config.seed < 0:
+        raise InputError(f"seed={config.seed}: give a whole number from 0 on.")
+    return config
 
 
 def read(file: Path) -> DictConfig:
@@ -185,13 +188,19 @@ def _target(node: Node, where: str = "configuration") -> Any:
 def construct(node: Node, **facts: Any) -> Any:
     """Call the node's `_target_` with the node's keys and those of `facts` that it has a parameter for.
 
-    What the yaml says wins over a fact. Raises InputError where a class of a library refuses the values.
+    What the yaml says wins over a fact. Raises InputError where a class of a library refuses the values, or one of
+    another group wants facts that are not there.
     """
     target = _target(node)
-    arguments = {key: value for key, value in facts.items() if key in _parameters(target)}
+    parameters = _parameters(target)
     given = {key: value for key, value in node.items() if key != "_target_"}
+    arguments = {key: value for key, value in facts.items() if key in parameters} | given
+    if absent := [key for key, p in parameters.items() if p.default is p.empty and key not in arguments]:
+        raise InputError(
+            f"{node['_target_']}: needs {absent[0]}, which is not known here; is it an option of this group?"
+        )
     try:
-        return target(**arguments | given)
+        return target(**arguments)
     except Exception as error:  # a library's class refuses values in words of its own
         if isinstance(error, InputError) or target.__module__.startswith("pointseg."):
             raise

@@ -171,6 +171,7 @@ def test_a_class_without_points_is_a_warning(command: Command, layout: Path) -> 
         ("dataset.size=large", "dataset.size=large: expected int"),
         ("loss=focal loss.gamma=two", "loss.gamma=two: expected float"),
         ("batch_size=1", "batch norm needs two"),
+        ("seed=-1", "seed=-1: give a whole number from 0 on"),
         ("dataset.split=???", "dataset.split: Missing mandatory value"),
         ("tile_size=96 dataset.split={train:[1],val:[3],test:[4]} batch_size=1", "batch norm needs two"),
         ("overlap=32", "overlap=32: give 0 to 31"),

@@ -70,3 +70,9 @@ def test_a_checkpoint_of_others_runs_no_code(checkpoint: str, tmp_path: Path) ->
     with pytest.raises(InputError, match=rf"{checkpoint}\.ckpt: cannot be read as weights"):
         load_run(tmp_path, checkpoint, "cpu", flips=False)
     assert not (tmp_path / "made").exists()
+
+
+def test_an_option_of_another_group_is_refused() -> None:
+    """It is trusted, but wants facts that are not known where it stands."""
+    with pytest.raises(InputError, match="needs classes, which is not known here"):
+        construct({"_target_": "pointseg.models.networks.unet", "weights": None}, tile_size=64)
