@@ -99,7 +99,7 @@ def command(name: str, *arguments: str) -> None:
 
 def report(folder: Path, arguments: argparse.Namespace, dataset: Dataset, mask: np.ndarray) -> str:
     held_out = json.loads((folder / "run/scores.json").read_text())["val"]["final"]
-    low, high = (held_out[f"accuracy_{end}"] for end in ("low", "high"))
+    low, high = (held_out[f"accuracy/{end}"] for end in ("low", "high"))
     rows = {
         "the network's own": scores(folder / "map.tif", mask, dataset),
         "class shares estimated (`calibrate prior=estimate`)": scores(folder / "calibrated.tif", mask, dataset),
@@ -133,7 +133,12 @@ def scores(file: Path, mask: np.ndarray, dataset: Dataset) -> dict[str, float]:
     """Of the class map `file` against the mask, pixels without a class left out."""
     collection = metrics.collection(len(dataset.classes))
     with rasterio.open(file) as f:
-        collection.update(*(torch.from_numpy(labels.ravel()) for labels in (f.read(1), mask)))
+        label_of = np.full(IGNORE + 1, IGNORE, np.uint8)  # a run has its classes in an order of its own
+        for key, name in f.tags().items():
+            if key.startswith("CLASS_"):
+                label_of[int(key.removeprefix("CLASS_"))] = dataset.classes.index(name)
+        predicted = label_of[f.read(1)]
+    collection.update(*(torch.from_numpy(labels.ravel()) for labels in (predicted, mask)))
     return metrics.scores(collection.compute(), dataset.classes, dataset.land_cover)
 
 
