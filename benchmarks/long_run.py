@@ -10,14 +10,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from hydra import compose, initialize_config_dir
 from lightning import Callback, LightningModule, Trainer
 
+from benchmarks.common import TINY_SCENES, configuration
 from pointseg import fit
-from pointseg.config import CONF
 
 DEMO = [  # experiment=demo on one tile of its scenes
-    *("experiment=demo", "dataset.tiles=3", "dataset.size=96", "dataset.split={train: [1], val: [2], test: [3]}"),
+    *("experiment=demo", *TINY_SCENES),
     *("tile_size=32", "overlap=8", "trainer.accelerator=cpu", "trainer.check_val_every_n_epoch=1"),
     *("+trainer.enable_progress_bar=false", "num_workers=0"),
 ]
@@ -50,9 +49,9 @@ def main() -> None:
         return make_trainer(config, **{**facts, "callbacks": [*facts["callbacks"], watch]})
 
     fit.make_trainer = watched
-    with TemporaryDirectory() as folder, initialize_config_dir(str(CONF), version_base="1.3"):
+    with TemporaryDirectory() as folder:
         os.environ["POINTSEG_CACHE"] = f"{folder}/cache"
-        fit.fit(compose("train", [*DEMO, f"trainer.max_epochs={epochs}"]), Path(folder), {})
+        fit.fit(configuration(*DEMO, f"trainer.max_epochs={epochs}"), Path(folder), {})
     print("The demo's configuration on one small tile, validated, shown and kept in each epoch.\n")
     print("| epoch | resident memory, MiB | open files |\n|---|---|---|")
     print("\n".join(f"| {epoch} | {resident:.0f} | {files} |" for epoch, resident, files in watch.seen))

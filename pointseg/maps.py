@@ -92,9 +92,8 @@ def _output(output: Path, raster: Raster, alone: bool) -> Path:
 def _points(folder: Path, raster: Raster, classes: Sequence[str]) -> Points:
     """The points that the run was trained on, where the raster is one of its own."""
     table = kept_points(folder, raster)
-    table = table[
-        (table["row"] < raster.shape[0]) & (table["col"] < raster.shape[1])
-    ]  # not all, if it is another image
+    # Not all, where another image has the name of one that the run was trained on.
+    table = table[(table["row"] < raster.shape[0]) & (table["col"] < raster.shape[1])]
     if unknown := sorted(set(table["name"]) - set(classes)):
         raise InputError(f"{folder}: points of {raster.id} have the class {unknown[0]!r}; {', '.join(classes)} are.")
     labels = [classes.index(name) for name in table["name"]]

@@ -14,14 +14,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 import pointseg
 from pointseg import trained
-from pointseg.errors import InputError
+from pointseg.errors import InputError, reading
 from pointseg.files import writing
 from pointseg.inference import Predict, probabilities
 from pointseg.trained import Accelerator, Trained
@@ -129,16 +128,17 @@ def load(file: Path, accelerator: Accelerator, flips: bool) -> Trained:
     if not file.is_file():
         raise InputError(f"run={file}: no such file.")
     session = _session(file, accelerator)
-    saved = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
+    with reading(file, "what pointseg.export wrote", "export it anew."):
+        saved = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
+        bands, (classes, palette) = trained.bands_of(saved["bands"]), trained.legend_of(saved)
+        sizes = [int(saved[key]) for key in ("tile_size", "overlap", "batch_size")]
     predict = _predictor(session)
     return Trained(
         trained.averaged_over_flips(predict) if flips else predict,
-        tuple(saved["classes"]),
-        np.array(saved["palette"], np.uint8),
-        trained.bands_of(saved["bands"]),
-        saved["tile_size"],
-        saved["overlap"],
-        saved["batch_size"],
+        classes,
+        palette,
+        bands,
+        *sizes,
         torch.device("cpu"),  # where its tensors are; onnxruntime moves them
         hashlib.sha256(file.read_bytes() + bytes([flips])).hexdigest(),
     )

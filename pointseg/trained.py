@@ -60,7 +60,7 @@ def load_run(folder: Path, checkpoint: str, accelerator: Accelerator, flips: boo
     config = values(read(folder / "config.yaml"), "model", "tile_size", "overlap", "batch_size")
     saved: dict[str, Any] = read_checkpoint(file)
     with reading(file, "a run's checkpoint", "train it anew."):
-        bands, classes, palette = bands_of(saved["bands"]), tuple(saved["classes"]), _palette(saved)
+        bands, (classes, palette) = bands_of(saved["bands"]), legend_of(saved)
         state = {key[6:]: value for key, value in saved["state_dict"].items() if key.startswith("model.")}
     network = build_network({**config["model"], "weights": None}, len(classes), bands)
     restore(network, state, file)
@@ -86,15 +86,25 @@ def load_run(folder: Path, checkpoint: str, accelerator: Accelerator, flips: boo
 
 
 def bands_of(saved: dict[str, Any]) -> Bands:
-    # What loads without running code, a checkpoint or JSON, has lists where Bands has tuples.
-    return Bands(saved.pop("dtype"), **{key: tuple(value) for key, value in saved.items()})
+    """Raises TypeError or ValueError where a checkpoint or JSON says what cannot be bands."""
+    # What loads without running code has lists where Bands has tuples.
+    parts = {key: tuple(value) for key, value in saved.items() if key != "dtype"}
+    bands = Bands(str(saved["dtype"]), **parts)
+    if odd := [value for part in parts.values() for value in part if not isinstance(value, int | float)]:
+        raise TypeError(f"{odd[0]!r} in place of a number of a band")
+    if {len(part) for part in parts.values()} != {len(bands)}:
+        raise ValueError(f"different numbers of bands: {saved}")
+    return bands
 
 
-def _palette(saved: dict[str, Any]) -> UInt8[np.ndarray, "k 3"]:
-    palette = np.array(saved["palette"], np.uint8)
-    if palette.shape != (len(saved["classes"]), 3):
-        raise ValueError(f"{len(saved['classes'])} classes in {palette.shape} colours")
-    return palette
+def legend_of(saved: dict[str, Any]) -> tuple[tuple[str, ...], UInt8[np.ndarray, "k 3"]]:
+    """The classes and their palette. Raises TypeError or ValueError where these are none."""
+    classes, palette = tuple(saved["classes"]), np.array(saved["palette"], np.uint8)
+    if odd := [name for name in classes if not isinstance(name, str)]:
+        raise TypeError(f"a class is called {odd[0]!r}")
+    if palette.shape != (len(classes), 3):
+        raise ValueError(f"{len(classes)} classes in {palette.shape} colours")
+    return classes, palette
 
 
 def find_device(accelerator: Accelerator) -> torch.device:

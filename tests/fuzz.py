@@ -18,6 +18,7 @@ import json
 import logging
 import os
 import pickle
+import random
 import resource
 import shutil
 import signal
@@ -708,6 +709,7 @@ def try_one(seed: int, index: int, base: Base, kind: str | None = None) -> Resul
     """Input `index` of the seed."""
     name = kind or ORDER[index % len(ORDER)]
     rng = np.random.default_rng([seed, index])
+    random.seed(f"{seed} {index}")  # under pytest, types are checked of items that this draws
     with tempfile.TemporaryDirectory(dir=base.folder) as place, limits(Path(place)):
         folder = Path(place) / "x"
         folder.mkdir()

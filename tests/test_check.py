@@ -50,6 +50,12 @@ def test_faults_are_collected_only_where_that_is_asked_for() -> None:
         raise ZeroDivisionError  # a bug is no fault of the input
 
 
+def assert_each_once(found: list[str], expected: list[str]) -> None:
+    for pattern in expected:
+        assert sum(bool(re.search(pattern, message)) for message in found) == 1, pattern
+    assert len(found) == len(expected)
+
+
 def test_every_fault_of_the_aerial_dataset_is_named(layout: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     assert faults(f"dataset.root={layout}") == []
@@ -76,9 +82,7 @@ def test_every_fault_of_the_aerial_dataset_is_named(layout: Path, caplog: pytest
         r"neither image nor mask of Tile 6/image_part_006;",
         r"Tile 7/image_part_007 in train and Tile 3/image_part_009 in val show the same pixels",
     ]
-    for pattern in expected:
-        assert sum(bool(re.search(pattern, message)) for message in found) == 1, pattern
-    assert len(found) == len(expected)
+    assert_each_once(found, expected)
     assert "Tile 7/image_part_007 in train and Tile 8/image_part_008 in train show the same pixels" in caplog.text
 
 
@@ -142,9 +146,7 @@ def test_every_fault_of_points_and_their_images_is_named(tmp_path: Path) -> None
         r"2 points lie on one pixel with another class: 'sand' at row 2, col 2, 'water' at row 2, col 2",
         r"dataset\.classes does not name: sadn \(1\)",
     ]
-    for pattern in expected:
-        assert sum(bool(re.search(pattern, message)) for message in found) == 1, pattern
-    assert len(found) == len(expected)
+    assert_each_once(found, expected)
     frame(pixels(labels)).to_file(tmp_path / "good.gpkg")
     healthy = [*site[:1], f"dataset.images={tmp_path}/site/a.tif", *site[2:], f"points={tmp_path}/good.gpkg"]
     assert faults(*healthy) == []

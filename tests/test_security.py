@@ -1,5 +1,6 @@
 """What comes from others, a checkpoint or a run's folder, runs no code."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from omegaconf import OmegaConf
 from pointseg.config import construct, parse
 from pointseg.errors import InputError
 from pointseg.trained import load_run
+from pointseg.types import RGB
 from tests.test_training import composed
 
 HOSTILE = [
@@ -70,6 +72,26 @@ def test_a_checkpoint_of_others_runs_no_code(checkpoint: str, tmp_path: Path) ->
     with pytest.raises(InputError, match=rf"{checkpoint}\.ckpt: cannot be read as weights"):
         load_run(tmp_path, checkpoint, "cpu", flips=False)
     assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize(
+    ("part", "odd", "message"),
+    [
+        ("classes", ["a", None], "a class is called None"),
+        ("palette", [[0, 0, 0]], r"2 classes in \(1, 3\) colours"),
+        ("bands", {**asdict(RGB), "mean": "#12345G"}, "'#' in place of a number of a band"),
+        ("bands", {**asdict(RGB), "std": []}, "different numbers of bands"),
+    ],
+)
+def test_what_a_checkpoint_says_of_classes_and_bands_is_checked(
+    part: str, odd: Any, message: str, tmp_path: Path
+) -> None:
+    unet = {"_target_": "pointseg.models.networks.unet", "weights": None}
+    OmegaConf.save({"model": unet, "tile_size": 64, "overlap": 8, "batch_size": 2}, tmp_path / "config.yaml")
+    saved = {"classes": ["a", "b"], "palette": [[0, 0, 0], [1, 1, 1]], "bands": asdict(RGB), "state_dict": {}}
+    torch.save({**saved, part: odd}, tmp_path / "best.ckpt")
+    with pytest.raises(InputError, match=rf"best\.ckpt: cannot be read as a run's checkpoint.*{message}"):
+        load_run(tmp_path, "best", "cpu", flips=False)
 
 
 def test_an_option_of_another_group_is_refused() -> None:

@@ -162,11 +162,11 @@ def _split(table: pd.DataFrame, ids: Sequence[str], shares: Mapping[str, float],
     split = pd.Series("train", table.index)
     start = 0.0
     for name, share in shares.items():
-        inside = [place for place, value in drawn.items() if start <= value < start + share]
+        drawn_here = [place for place, value in drawn.items() if start <= value < start + share]
         # Of few blocks perhaps none: then the nearest one to the share that may go.
-        nearest = sorted(set(drawn) - set(inside), key=drawn.__getitem__) if share else []
-        for place in [*sorted(inside), *nearest]:
-            if place not in inside and (split == name).any():
+        nearest = sorted(set(drawn) - set(drawn_here), key=drawn.__getitem__) if share else []
+        for place in [*sorted(drawn_here), *nearest]:
+            if place not in drawn_here and (split == name).any():
                 break
             members = block_of == place
             if set(table["name"][members]) <= set(table["name"][~members & (split == "train").to_numpy()]):
