@@ -131,14 +131,16 @@ def load(file: Path, accelerator: Accelerator, flips: bool) -> Trained:
     with reading(file, "what pointseg.export wrote", "export it anew."):
         saved = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
         bands, (classes, palette) = trained.bands_of(saved["bands"]), trained.legend_of(saved)
-        sizes = [int(saved[key]) for key in ("tile_size", "overlap", "batch_size")]
+        tile_size, overlap, batch_size = (int(saved[key]) for key in ("tile_size", "overlap", "batch_size"))
     predict = _predictor(session)
     return Trained(
         trained.averaged_over_flips(predict) if flips else predict,
         classes,
         palette,
         bands,
-        *sizes,
+        tile_size,
+        overlap,
+        batch_size,
         torch.device("cpu"),  # where its tensors are; onnxruntime moves them
         hashlib.sha256(file.read_bytes() + bytes([flips])).hexdigest(),
     )

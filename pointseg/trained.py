@@ -89,12 +89,11 @@ def bands_of(saved: dict[str, Any]) -> Bands:
     """Raises TypeError or ValueError where a checkpoint or JSON says what cannot be bands."""
     # What loads without running code has lists where Bands has tuples.
     parts = {key: tuple(value) for key, value in saved.items() if key != "dtype"}
-    bands = Bands(str(saved["dtype"]), **parts)
     if odd := [value for part in parts.values() for value in part if not isinstance(value, int | float)]:
         raise TypeError(f"{odd[0]!r} in place of a number of a band")
-    if {len(part) for part in parts.values()} != {len(bands)}:
+    if len({len(part) for part in parts.values()}) != 1:
         raise ValueError(f"different numbers of bands: {saved}")
-    return bands
+    return Bands(str(saved["dtype"]), **parts)
 
 
 def legend_of(saved: dict[str, Any]) -> tuple[tuple[str, ...], UInt8[np.ndarray, "k 3"]]:
