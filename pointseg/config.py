@@ -52,7 +52,8 @@ class TrainConfig:
     batch_size: int
     num_workers: int | None
     compile: bool
-    resume: bool = False  # runs kept before there was this key have none
+    resume: bool = False  # runs kept before there were these keys have none
+    flips: bool = False
 
 
 # What runs.build adds to a node by name, so that yaml need not hold it.

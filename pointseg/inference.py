@@ -32,6 +32,16 @@ def probabilities(network: nn.Module, images: UInt8[Tensor, "b c h w"]) -> Float
     return upsample(network(images).float(), (images.shape[2], images.shape[3])).softmax(1)
 
 
+def averaged_over_flips(predict: Predict) -> Predict:
+    """Over an image and its three mirror images."""
+    axes: list[tuple[int, ...]] = [(), (2,), (3,), (2, 3)]
+
+    def averaged(images: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
+        return torch.stack([predict(images.flip(each)).flip(each) for each in axes]).mean(0)
+
+    return averaged
+
+
 def strips(height: int, tile_size: int, overlap: int) -> list[tuple[int, int]]:
     """(first row, row after the last) of each strip: the rows that one row of windows concludes."""
     return list(pairwise([*cover(height, tile_size, overlap), height]))

@@ -6,7 +6,7 @@ from pointseg import onnxfile, trained
 from pointseg.trained import Accelerator, Trained
 
 
-def load(run: Path, checkpoint: str, accelerator: Accelerator, flips: bool, calibrated: bool = True) -> Trained:
+def load(run: Path, checkpoint: str, accelerator: Accelerator, flips: bool | None, calibrated: bool = True) -> Trained:
     """As `trained.load_run` does; an .onnx file is as it was exported, whatever checkpoint and calibrated say."""
     if run.suffix == ".onnx":
         return onnxfile.load(run, accelerator, flips)

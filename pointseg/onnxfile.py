@@ -22,7 +22,7 @@ import pointseg
 from pointseg import trained
 from pointseg.errors import InputError, reading
 from pointseg.files import writing
-from pointseg.inference import Predict, probabilities
+from pointseg.inference import Predict, averaged_over_flips, probabilities
 from pointseg.trained import Accelerator, Trained
 
 log = logging.getLogger(__name__)
@@ -120,7 +120,7 @@ def _difference(network: nn.Module, file: Path, model: Trained) -> float:
     return max(differences)
 
 
-def load(file: Path, accelerator: Accelerator, flips: bool) -> Trained:
+def load(file: Path, accelerator: Accelerator, flips: bool | None) -> Trained:
     """What `export` wrote, run by onnxruntime.
 
     Raises InputError where `file` is not that, the device is not there or the extra `onnx` is not installed.
@@ -134,7 +134,7 @@ def load(file: Path, accelerator: Accelerator, flips: bool) -> Trained:
         tile_size, overlap, batch_size = (int(saved[key]) for key in ("tile_size", "overlap", "batch_size"))
     predict = _predictor(session)
     return Trained(
-        trained.averaged_over_flips(predict) if flips else predict,
+        averaged_over_flips(predict) if flips else predict,
         classes,
         palette,
         bands,
@@ -142,7 +142,7 @@ def load(file: Path, accelerator: Accelerator, flips: bool) -> Trained:
         overlap,
         batch_size,
         torch.device("cpu"),  # where its tensors are; onnxruntime moves them
-        hashlib.sha256(file.read_bytes() + bytes([flips])).hexdigest(),
+        hashlib.sha256(file.read_bytes() + bytes([bool(flips)])).hexdigest(),
     )
 
 

@@ -68,6 +68,7 @@ def build(config: TrainConfig, folder: Path) -> tuple[PointData, PointSeg]:
         config.tile_size,
         config.overlap,
         config.batch_size,
+        config.flips,
     )
     return data, system
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from torchmetrics import MeanMetric
 
 from pointseg import finite, metrics
 from pointseg.errors import InputError
-from pointseg.inference import paste, predict_scene, probabilities
+from pointseg.inference import Predict, averaged_over_flips, paste, predict_scene, probabilities
 from pointseg.losses.functional import at_points
 from pointseg.types import IGNORE, Batch, Dataset, Points, Scene
 
@@ -43,6 +44,7 @@ class PointSeg(lightning.LightningModule):
     schedule: (optimiser, number of steps of the whole run) → its scheduler, stepped after each batch.
     dataset: whose classes, palette and bands are kept with the weights, so that these can be used without it.
     tile_size, overlap (pixels), batch_size: of the windows in whole-scene prediction.
+    flips: average that over the image and its three mirror images.
 
     After an evaluation, `scores` and `confusion` (truth × prediction) hold its result; `history` has the
     scores of every validation of a fit.
@@ -58,6 +60,7 @@ class PointSeg(lightning.LightningModule):
         tile_size: int,
         overlap: int,
         batch_size: int,
+        flips: bool = False,
     ) -> None:
         super().__init__()
         self.model = model
@@ -68,6 +71,7 @@ class PointSeg(lightning.LightningModule):
         self.at_points = dataset.points is not None  # few enough for the scores to need an interval
         self.palette, self.bands = dataset.palette.tolist(), asdict(dataset.bands)
         self.tile_size, self.overlap, self.batch_size = tile_size, overlap, batch_size
+        self.flips = flips
         self.point_metrics = metrics.collection(len(self.classes))
         self.scene_metrics = metrics.collection(len(self.classes))
         self.scene_loss = MeanMetric(nan_strategy="disable")
@@ -77,7 +81,8 @@ class PointSeg(lightning.LightningModule):
 
     def forward(self, images: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
         """Class probabilities at every pixel."""
-        return probabilities(self.model, images)
+        predict: Predict = partial(probabilities, self.model)
+        return (averaged_over_flips(predict) if self.flips else predict)(images)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         if index == 0:

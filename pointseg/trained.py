@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pointseg import calibration
 from pointseg.config import read, values
 from pointseg.errors import InputError, reading
-from pointseg.inference import Predict, probabilities
+from pointseg.inference import Predict, averaged_over_flips, probabilities
 from pointseg.models.networks import build_network
 from pointseg.models.weights import read_checkpoint, restore
 from pointseg.types import Bands
@@ -45,10 +45,12 @@ class Trained:
     network: nn.Module | None = None
 
 
-def load_run(folder: Path, checkpoint: str, accelerator: Accelerator, flips: bool, calibrated: bool = True) -> Trained:
+def load_run(
+    folder: Path, checkpoint: str, accelerator: Accelerator, flips: bool | None, calibrated: bool = True
+) -> Trained:
     """The network of the run in `folder` with the weights of its `best` or `last` checkpoint.
 
-    flips: average the prediction over the image and its three mirror images.
+    flips: average the prediction over the image and its three mirror images; None: where the run's scores are so too.
     calibrated: as the run's calibration.json says, where it has one.
     Raises InputError where the folder is not that of a run, or there is no such checkpoint or device.
     """
@@ -57,7 +59,8 @@ def load_run(folder: Path, checkpoint: str, accelerator: Accelerator, flips: boo
         raise InputError(f"run={folder}: not the folder of a run; it has no config.yaml. Runs lie in outputs/.")
     if not file.is_file():
         raise InputError(f"run={folder}: has no {file.name}; choose best or last, of a run that was validated.")
-    config = values(read(folder / "config.yaml"), "model", "tile_size", "overlap", "batch_size")
+    config = values(read(folder / "config.yaml"), "model", "tile_size", "overlap", "batch_size", "flips")
+    flips = config["flips"] if flips is None else flips
     saved: dict[str, Any] = read_checkpoint(file)
     with reading(file, "a run's checkpoint", "train it anew."):
         bands, (classes, palette) = bands_of(saved["bands"]), legend_of(saved)
@@ -125,12 +128,3 @@ def _predictor(network: nn.Module, device: torch.device, flips: bool) -> Predict
             return probabilities(network, images)
 
     return averaged_over_flips(predict) if flips else predict
-
-
-def averaged_over_flips(predict: Predict) -> Predict:
-    axes: list[tuple[int, ...]] = [(), (2,), (3,), (2, 3)]
-
-    def averaged(images: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
-        return torch.stack([predict(images.flip(each)).flip(each) for each in axes]).mean(0)
-
-    return averaged

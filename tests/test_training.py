@@ -13,6 +13,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from pointseg import runs
 from pointseg.config import CONF, parse
 from pointseg.fit import fit, make_trainer
+from pointseg.trained import load_run
+from pointseg.types import Window
 from tests.conftest import options
 from tests.test_samplers import OF_THEIR_OWN
 
@@ -94,6 +96,20 @@ def test_the_last_epoch_is_validated_and_kept_whatever_the_interval(tmp_path: Pa
     assert [epoch["epoch"] for epoch in scores["history"]] == [2, 3]
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["epoch"] == 2  # counted from 0
     assert not list(tmp_path.glob("*-v*.ckpt"))
+
+
+@pytest.mark.parametrize("flips", [True, False])
+def test_scores_and_maps_are_of_mirror_images_where_the_run_says_so(flips: bool, tmp_path: Path) -> None:
+    train(tmp_path, f"flips={str(flips).lower()}")
+    _, data, system = runs.load(tmp_path, "best")
+    image = data.dataset.splits["val"][0].image(Window(0, 0, 48, 64))
+    images = torch.from_numpy(image).permute(2, 0, 1)[None]
+    scored, mapped = system.eval(), load_run(tmp_path, "best", "cpu", flips=None).predict
+    with torch.inference_mode():
+        torch.testing.assert_close(scored(images), mapped(images))
+        for axis in (2, 3):  # what is averaged over mirror images is mirrored with the image
+            same = torch.allclose(scored(images.flip(axis)).flip(axis), scored(images), atol=1e-6)
+            assert same == flips
 
 
 def test_the_same_seed_gives_the_same_scores_and_another_seed_others(tmp_path: Path) -> None:
