@@ -40,6 +40,8 @@ def fit(cfg: DictConfig, folder: Path, choices: dict[str, Any]) -> float:
     if processes.rank():
         logging.getLogger("pointseg").setLevel(logging.ERROR)  # the first process says it
     config = parse(cfg)
+    if config.frozen_norm and config.model.get("weights") is None:
+        raise InputError("frozen_norm=true: needs pretrained statistics to keep; give model.weights, or leave it out.")
     with processes.in_turn(folder) as folder:
         checkpoint = begin(cfg, config.resume, folder)
         stored = runs.read_scores(folder)
@@ -131,6 +133,7 @@ def make_trainer(config: TrainConfig, **facts: Any) -> Trainer:
     # A tile is cut in milliseconds and a network step takes longer: more workers would not help a CPU.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")  # Lightning 2.6 with torch 2.15
+    warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")  # frozen_norm
     for part in ("pytorch", "fabric"):
         logging.getLogger(f"lightning.{part}").setLevel(logging.WARNING)  # its tips; the device is said below
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")  # it logs by the epoch then

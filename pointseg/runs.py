@@ -22,7 +22,7 @@ from pointseg.config import Node, TrainConfig, construct, parse, read
 from pointseg.data import PointData
 from pointseg.errors import InputError, reading
 from pointseg.files import writing
-from pointseg.models.networks import build_network
+from pointseg.models.networks import build_network, freeze_norm
 from pointseg.models.weights import read_checkpoint, restore
 from pointseg.samplers.margin import Margin
 from pointseg.system import PointSeg
@@ -46,6 +46,8 @@ def build(config: TrainConfig, folder: Path) -> tuple[PointData, PointSeg]:
     dataset = construct(config.dataset, sampler=sampler, points=config.points)
     # Before the points: weights that do not fit are found at once.
     model = build_network(config.model, len(dataset.classes), dataset.bands)
+    if config.frozen_norm:
+        freeze_norm(model)
     data = PointData(
         dataset,
         _annotator(config, dataset, sampler),

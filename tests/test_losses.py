@@ -118,6 +118,10 @@ def test_class_weights_are_inverse_frequencies_with_mean_one() -> None:
     weights = class_weights(counts, cap=100)
     assert torch.allclose(weights * counts, weights[0] * counts[0] * torch.ones(3))
     assert (weights * counts).sum().item() == pytest.approx(1000)
+    roots = class_weights(counts, cap=100, power=0.5)
+    torch.testing.assert_close(roots / roots[0], (weights / weights[0]).sqrt())
+    assert float((roots * counts).sum() / counts.sum()) == pytest.approx(1)
+    assert class_weights(counts, cap=100, power=0).tolist() == pytest.approx([1.0] * len(counts))
     capped = class_weights(torch.tensor([1, 999, 0]), cap=10)
     assert capped[0] == capped[2]
     assert capped[0] / capped[1] == pytest.approx(10 * 0.999)

@@ -12,6 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from pointseg import runs
 from pointseg.config import CONF, parse
+from pointseg.errors import InputError
 from pointseg.fit import fit, make_trainer
 from pointseg.trained import load_run
 from pointseg.types import Window
@@ -110,6 +111,26 @@ def test_scores_and_maps_are_of_mirror_images_where_the_run_says_so(flips: bool,
         for axis in (2, 3):  # what is averaged over mirror images is mirrored with the image
             same = torch.allclose(scored(images.flip(axis)).flip(axis), scored(images), atol=1e-6)
             assert same == flips
+
+
+def test_frozen_norm_keeps_the_statistics_of_the_pretrained_encoder(tmp_path: Path) -> None:
+    train(tmp_path / "pretrained", "model=unet")
+    weights = f"model.weights={tmp_path}/pretrained/best.ckpt"
+    kept, moved = {}, {}
+    for frozen, found in ((True, kept), (False, moved)):
+        train(tmp_path / str(frozen), "model=unet", weights, f"frozen_norm={frozen}", "trainer.max_epochs=2")
+        before, after = (
+            torch.load(tmp_path / name / "last.ckpt", weights_only=True)["state_dict"]
+            for name in ("pretrained", str(frozen))
+        )
+        found |= {key: torch.equal(before[key], after[key]) for key in before if key.startswith("model.backbone.")}
+    assert all(same == ("running" in key or "tracked" in key) for key, same in kept.items())
+    assert not any(moved.values())
+
+
+def test_frozen_norm_needs_pretrained_statistics(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"frozen_norm=true: needs pretrained statistics.*model\.weights"):
+        train(tmp_path, "frozen_norm=true", "model.weights=null")
 
 
 def test_the_same_seed_gives_the_same_scores_and_another_seed_others(tmp_path: Path) -> None:

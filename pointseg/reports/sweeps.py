@@ -121,7 +121,9 @@ def _measures(run: Run, history: list[dict[str, Any]]) -> dict[str, Any]:
     loss = np.array([epoch["loss"] for epoch in history], float)
     counts = ended["points"]
     weights = run.config.get("loss.weights") or class_weights(
-        torch.tensor(list(counts.values())), float(run.config.get("loss.cap", CAP))
+        torch.tensor(list(counts.values())),
+        float(run.config.get("loss.cap", CAP)),
+        float(run.config.get("loss.power", 1.0)),
     )
     return {
         "best_miou": best["miou_all_classes"],
