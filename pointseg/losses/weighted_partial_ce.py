@@ -17,21 +17,17 @@ class WeightedPartialCrossEntropy(nn.Module):
     counts: drawn points of each class in the whole training set.
     cap: the largest inverse frequency n / n_k that is still followed: a class with less than 1/cap of
         the points weighs no more than one with just that.
-    power: of the inverse frequency; 1 gives every class the same part in the loss, 0 every point.
     weights: one for each class, in the order of `counts`, instead of those by frequency.
     Raises InputError where their number is not that of the classes.
     """
 
     weights: Tensor
 
-    def __init__(
-        self, counts: Sequence[int], cap: float, power: float = 1.0, weights: Sequence[float] | None = None
-    ) -> None:
+    def __init__(self, counts: Sequence[int], cap: float, weights: Sequence[float] | None = None) -> None:
         super().__init__()
         if weights is not None and len(weights) != len(counts):
             raise InputError(f"loss.weights={list(weights)}: give one for each of the {len(counts)} classes, or null.")
-        by_frequency = class_weights(torch.tensor(counts), cap, power)
-        chosen = by_frequency if weights is None else torch.tensor(weights).float()
+        chosen = class_weights(torch.tensor(counts), cap) if weights is None else torch.tensor(weights).float()
         self.register_buffer("weights", chosen, persistent=False)
 
     def forward(self, logits: Float[Tensor, "b k h w"], batch: Batch) -> Float[Tensor, ""]:

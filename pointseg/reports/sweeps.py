@@ -123,7 +123,7 @@ def _measures(run: Run, history: list[dict[str, Any]]) -> dict[str, Any]:
     weights = run.config.get("loss.weights") or class_weights(
         torch.tensor(list(counts.values())),
         float(run.config.get("loss.cap", CAP)),
-        float(run.config.get("loss.power", 1.0)),
+        float(run.config.get("loss.power", 1.0)),  # of the losses that have none
     )
     return {
         "best_miou": best["miou_all_classes"],
