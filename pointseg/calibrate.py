@@ -5,19 +5,16 @@ python -m pointseg.calibrate run=outputs/<run> prior=estimate
 """
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from pointseg.config import CONF, refuse_unknown
-from pointseg.errors import InputError
+from pointseg.config import CONF, check_keys
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="calibrate")
 def main(cfg: DictConfig) -> None:
+    check_keys(cfg, "calibrate")
     from pointseg.reliability import calibrate  # imports torch: see train.py
 
-    refuse_unknown(cfg, "calibrate")
-    if OmegaConf.is_missing(cfg, "run"):
-        raise InputError("run: give the folder of a run, as in run=outputs/<run>.")
     calibrate(cfg)
 
 

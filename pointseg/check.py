@@ -8,14 +8,14 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from pointseg.config import CONF, refuse_unknown
+from pointseg.config import CONF, check_keys
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="check")
 def main(cfg: DictConfig) -> None:
+    check_keys(cfg, "check")
     from pointseg.audit import audit  # imports torch: see train.py
 
-    refuse_unknown(cfg, "check")
     sys.exit(1 if audit(cfg) else 0)
 
 

@@ -209,14 +209,18 @@ def construct(node: Node, **facts: Any) -> Any:
         raise InputError(f"{node['_target_']}: {error} It was given {given}.") from error
 
 
-def refuse_unknown(cfg: DictConfig, command: str) -> None:
-    """Raise InputError for a key that conf/<command>.yaml does not have; Hydra lets `+key` pass."""
-    content = OmegaConf.load(CONF / f"{command}.yaml")
+def check_keys(cfg: DictConfig, command: str) -> None:
+    """Raise InputError for a key that conf/<command>.yaml does not have, as Hydra lets `+key` pass, or wants."""
+    file = CONF / f"{command}.yaml"
+    content = OmegaConf.load(file)
     groups = {key for entry in content.defaults if OmegaConf.is_dict(entry) for key in entry}
     known = (content.keys() | groups) - {"defaults", "hydra"}
     for key in cfg:
         if key not in known:
             raise InputError(_unknown(str(key), [str(name) for name in known], f"conf/{command}.yaml"))
+        if OmegaConf.is_missing(cfg, key):
+            usage = file.read_text().splitlines()[0].lstrip("# ")
+            raise InputError(f"{key!s}: missing; give it, as in {usage}")
 
 
 def takes(node: Node, fact: str) -> bool:

@@ -4,21 +4,18 @@ python -m pointseg.evaluate run=outputs/<run>
 """
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from pointseg.config import CONF, refuse_unknown
-from pointseg.errors import InputError
+from pointseg.config import CONF, check_keys
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="evaluate")
 def main(cfg: DictConfig) -> None:
+    check_keys(cfg, "evaluate")
     from pathlib import Path
 
     from pointseg.score import evaluate  # imports torch: see train.py
 
-    refuse_unknown(cfg, "evaluate")
-    if OmegaConf.is_missing(cfg, "run"):
-        raise InputError("run: give the folder of a run, as in run=outputs/<run>.")
     evaluate(Path(cfg.run), cfg.split, cfg.checkpoint, cfg.overrides, cfg.colour_baseline, cfg.calibrated)
 
 

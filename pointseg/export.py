@@ -5,22 +5,18 @@ python -m pointseg.predict run=model.onnx input=site.tif output=map.tif
 """
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from pointseg.config import CONF, refuse_unknown
-from pointseg.errors import InputError
+from pointseg.config import CONF, check_keys
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="export")
 def main(cfg: DictConfig) -> None:
+    check_keys(cfg, "export")
     from pathlib import Path
 
     from pointseg.onnxfile import export  # imports torch: see train.py
 
-    refuse_unknown(cfg, "export")
-    for key, example in (("run", "outputs/<run>"), ("output", "model.onnx")):
-        if OmegaConf.is_missing(cfg, key):
-            raise InputError(f"{key}: missing; give it, as in {key}={example}.")
     export(Path(cfg.run), Path(cfg.output), cfg.checkpoint, cfg.calibrated)
 
 

@@ -4,20 +4,17 @@ python -m pointseg.predict run=outputs/<run> input=site.tif output=map.tif
 """
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from pointseg.config import CONF, refuse_unknown
+from pointseg.config import CONF, check_keys
 from pointseg.errors import InputError
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="predict")
 def main(cfg: DictConfig) -> None:
+    check_keys(cfg, "predict")
     from pointseg.maps import predict  # imports torch: see train.py
 
-    refuse_unknown(cfg, "predict")
-    for key, example in (("run", "outputs/<run>"), ("input", "site.tif"), ("output", "map.tif")):
-        if OmegaConf.is_missing(cfg, key):
-            raise InputError(f"{key}: missing; give it, as in {key}={example}.")
     try:
         predict(cfg)
     except KeyboardInterrupt:

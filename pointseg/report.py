@@ -4,21 +4,18 @@ python -m pointseg.report sweep=outputs/sampling
 """
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from pointseg.config import CONF, refuse_unknown
-from pointseg.errors import InputError
+from pointseg.config import CONF, check_keys
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="report")
 def main(cfg: DictConfig) -> None:
+    check_keys(cfg, "report")
     from pathlib import Path
 
     from pointseg.reports.experiment import write  # imports torch: see train.py
 
-    refuse_unknown(cfg, "report")
-    if OmegaConf.is_missing(cfg, "sweep"):
-        raise InputError("sweep: give a folder with runs in it, as in sweep=outputs/sampling.")
     sweep = Path(cfg.sweep)
     write(sweep, Path(cfg.experiments) / (cfg.name or sweep.resolve().name), cfg.examples)
 

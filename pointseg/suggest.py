@@ -4,20 +4,16 @@ python -m pointseg.suggest run=outputs/<run> input=site.tif output=next.gpkg cou
 """
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from pointseg.config import CONF, refuse_unknown
-from pointseg.errors import InputError
+from pointseg.config import CONF, check_keys
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="suggest")
 def main(cfg: DictConfig) -> None:
+    check_keys(cfg, "suggest")
     from pointseg.suggestions import suggest  # imports torch: see train.py
 
-    refuse_unknown(cfg, "suggest")
-    for key, example in (("run", "outputs/<run>"), ("input", "site.tif"), ("output", "next.gpkg")):
-        if OmegaConf.is_missing(cfg, key):
-            raise InputError(f"{key}: missing; give it, as in {key}={example}.")
     suggest(cfg)
 
 

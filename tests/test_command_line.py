@@ -201,7 +201,7 @@ def test_weights_that_do_not_fit(refused: Refused, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "run: give the folder of a run"),
+        ((), "run: missing; give it, as in python -m pointseg.evaluate run="),
         (("run=nowhere",), "run=nowhere: not the folder of a run"),
         (("run=.",), "run=.: not the folder of a run"),
         (("run=run", "overrides={dataset: {rot: 1}}"), "did you mean 'root'?"),

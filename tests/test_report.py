@@ -208,7 +208,10 @@ def test_the_tables_of_a_stored_experiment_follow_from_its_results(file: Path) -
 
 
 def test_the_command_says_what_is_missing(command: Callable[..., Outcome], tmp_path: Path) -> None:
-    for arguments, message in (((), "sweep: give a folder"), (("sweep=nowhere",), "there is no run in this folder")):
+    for arguments, message in (
+        ((), "sweep: missing; give it, as in python -m pointseg.report sweep="),
+        (("sweep=nowhere",), "there is no run in this folder"),
+    ):
         result = command("pointseg.report", *arguments)
         assert result.code != 0
         assert message in result.output
