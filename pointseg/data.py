@@ -4,6 +4,7 @@ import logging
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
+from operator import index
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -217,7 +218,7 @@ class PointData(lightning.LightningDataModule):
         return {"epochs": epochs.processed, "batches": batches.processed if epochs.started > epochs.processed else 0}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.begun = (state_dict["epochs"], state_dict["batches"])
+        self.begun = (index(state_dict["epochs"]), index(state_dict["batches"]))  # a damaged one fails here
 
     def val_dataloader(self) -> DataLoader[Any]:
         return self.scenes("val")
