@@ -142,6 +142,7 @@ def make_trainer(config: TrainConfig, **facts: Any) -> Trainer:
     """The Trainer of a configuration; a precision of `auto` is decided by the device."""
     # A tile is cut in milliseconds and a network step takes longer: more workers would not help a CPU.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # PointData is
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")  # Lightning 2.6 with torch 2.15
     for part in ("pytorch", "fabric"):
         logging.getLogger(f"lightning.{part}").setLevel(logging.WARNING)  # its tips; the device is said below
