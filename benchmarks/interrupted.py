@@ -1,4 +1,4 @@
-"""Runs killed at random moments and gone on with by the same command, against one that was not.
+"""Runs killed or told to stop at random moments and gone on with by the same command, against one that was not.
 
 python -m benchmarks.interrupted            # 20 trials; prints a table in Markdown
 """
@@ -21,9 +21,11 @@ from tqdm import tqdm
 RUN = [  # a network with dropout, whose learning rate follows a schedule, so that there is much to be restored
     *("dataset=synthetic", "dataset.tiles=3", "dataset.size=96", "dataset.split={train: [1], val: [2], test: [3]}"),
     *("model=deeplabv3plus_mobilenet_v2", "model.weights=null", "tile_size=32", "overlap=8", "budget=40"),
+    "batch_size=2",
     *("schedule=one_cycle", "trainer.max_epochs=3", "trainer.accelerator=cpu", "+trainer.enable_progress_bar=false"),
     *("seed=0", "resume=true"),
 ]
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)  # in turn
 # Each start is a process of its own; only the import of torch is shared between them.
 SPAWN = multiprocessing.get_context("forkserver")
 
@@ -41,37 +43,40 @@ def main() -> None:
         _start(whole)  # once to fill the cache of scenes and once to be measured
         seconds = _start(Path(name, "measured"))
         trials = tqdm(range(arguments.trials), disable=None)
-        rows = [_trial(Path(name, str(trial)), whole, rng.uniform(0, seconds)) for trial in trials]
+        rows = [
+            _trial(Path(name, str(trial)), whole, rng.uniform(0, seconds), SIGNALS[trial % len(SIGNALS)])
+            for trial in trials
+        ]
     alike = sum(row.endswith("yes |") for row in rows)
-    print(f"{alike} of {len(rows)} runs that were killed ended with the checkpoint of one that was not, bit for bit:")
-    print("weights, optimiser, schedule and scores.\n")
-    print("| trial | killed after, s | last.ckpt then | half a file under its final name | the same in the end |")
-    print("|---|---|---|---|---|")
+    print(f"{alike} of {len(rows)} runs that were interrupted ended with the checkpoint of one that was not, bit for")
+    print("bit: weights, optimiser, schedule and scores.\n")
+    print("| trial | signal | after, s | last.ckpt then | half a file under its final name | the same in the end |")
+    print("|---|---|---|---|---|---|")
     print("\n".join(f"| {trial} {row}" for trial, row in enumerate(rows, 1)))
     sys.exit(alike < len(rows))
 
 
-def _trial(folder: Path, whole: Path, moment: float) -> str:
-    """Kill a run after `moment` seconds (never, if it has finished), and go on with it: the rest of its row."""
-    _start(folder, moment)
+def _trial(folder: Path, whole: Path, moment: float, number: signal.Signals) -> str:
+    """Interrupt a run after `moment` seconds (if it has not finished), and go on with it: the rest of its row."""
+    _start(folder, moment, number)
     last = folder / "last.ckpt"
-    there = f"epoch {read(last)['epoch'] + 1}" if last.exists() else "none"
+    there = f"step {read(last)['global_step']}" if last.exists() else "none"
     half = [file for file in folder.rglob("*.ckpt") if not _loads(file)]
     _start(folder)
     names = ("last.ckpt", "best.ckpt")
     same = all(alike(without_seconds(read(folder / name)), without_seconds(read(whole / name))) for name in names)
-    return f"| {moment:.1f} | {there} | {len(half) or 'none'} | {'yes' if same else 'NO'} |"
+    return f"| {number.name} | {moment:.1f} | {there} | {len(half) or 'none'} | {'yes' if same else 'NO'} |"
 
 
-def _start(folder: Path, moment: float | None = None) -> float:
-    """Start the command, and kill it after `moment` seconds; the seconds that it ran."""
+def _start(folder: Path, moment: float | None = None, number: signal.Signals = signal.SIGKILL) -> float:
+    """Start the command, and send it a signal after `moment` seconds; the seconds that it ran."""
     folder.mkdir(exist_ok=True)
     process = SPAWN.Process(target=_train, args=(str(folder),))
     since = time.monotonic()
     process.start()
     process.join(moment)
     if process.is_alive():
-        os.kill(process.pid or 0, signal.SIGKILL)
+        os.kill(process.pid or 0, number)
         process.join()
     elif process.exitcode != 0:
         sys.exit(f"The command failed:\n{(folder / 'output.txt').read_text()}")
@@ -79,6 +84,7 @@ def _start(folder: Path, moment: float | None = None) -> float:
 
 
 def _train(folder: str) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a background shell starts ignores Ctrl-C
     stream = os.open(f"{folder}/output.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(stream, 1)
     os.dup2(stream, 2)

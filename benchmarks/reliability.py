@@ -25,6 +25,10 @@ of its size and the same confusion matrix, batch norm and dropout apart (`tests/
 `conf/trainer/ddp.yaml`). On a GPU the points and tiles are the same, but weights and scores are not bit for bit: the
 gradients of what is read at points and of upsampling are summed there in whatever order threads come, and bf16 rounds
 more coarsely.
+
+Ctrl-C and SIGTERM end a run after the step, or the scene of a validation, that is being computed; `last.ckpt` is
+written first, and `resume=true` goes on from there, to the same weights, scores and logged losses bit for bit on a
+CPU (`tests/test_resume.py`). After SIGKILL it goes on from the last whole epoch.
 """
 SECTIONS = {  # each a command that prints Markdown, and fails where what it prints is not as it should be
     "Interrupted training": ["benchmarks.interrupted", "--trials", "20", "--seed", "0"],

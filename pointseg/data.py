@@ -1,7 +1,10 @@
 """From scenes and points to batches."""
 
 import logging
+import signal
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from operator import index
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +36,8 @@ class Request(NamedTuple):
 class Epoch(Sampler[list[Request]]):
     """The batches of an epoch: the tiles of a tiling, shuffled.
 
+    begun: the epoch that an interrupted run is in, and how many of its batches are left out, having been trained on.
+
     A last batch that would leave one image to a process joins the one before, because batch norm over
     the pooled features of one image has no variance (vision #2151).
     """
@@ -45,10 +50,11 @@ class Epoch(Sampler[list[Request]]):
         tile_size: int,
         batch_size: int,
         seed: int,
+        begun: tuple[int, int] = (0, 0),
     ) -> None:
         self.tiling, self.shapes, self.points = tiling, shapes, points
         self.tile_size, self.seed = tile_size, seed
-        self.epoch = 0
+        self.epoch, _ = self.begun = begun
         tiles = tiling.count(shapes, tile_size)
         _, ranks = _place()
         if batch_size < 2:
@@ -80,7 +86,9 @@ class Epoch(Sampler[list[Request]]):
         ]
         order = rng.permutation(len(tiles))
         rank, ranks = _place()
-        for start, end in zip([0, *self.ends], self.ends, strict=False):
+        epoch, done = self.begun
+        bounds = [0, *self.ends][done if epoch == self.epoch else 0 :]
+        for start, end in pairwise(bounds):
             yield [tiles[i] for i in order[start:end][rank::ranks]]
 
 
@@ -155,6 +163,7 @@ class PointData(lightning.LightningDataModule):
         self.tiling, self.augment, self.tile_size = tiling, augment, tile_size
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.points: dict[str, Points] = {}
+        self.begun = (0, 0)
 
     def prepare_data(self) -> None:
         """Have the scenes annotated and keep the points in `folder`; what lies there already stays."""
@@ -191,7 +200,7 @@ class PointData(lightning.LightningDataModule):
         scenes = self.dataset.splits["train"]
         points = [self.points[scene.id] for scene in scenes]
         shapes = [scene.shape for scene in scenes]
-        epoch = Epoch(self.tiling, shapes, points, self.tile_size, self.batch_size, self.seed)
+        epoch = Epoch(self.tiling, shapes, points, self.tile_size, self.batch_size, self.seed, self.begun)
         return DataLoader(
             Tiles(scenes, points, self.augment),
             sampler=epoch,
@@ -199,8 +208,17 @@ class PointData(lightning.LightningDataModule):
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
-            worker_init_fn=_one_thread,
+            worker_init_fn=_begin_worker,
         )
+
+    def state_dict(self) -> dict[str, Any]:
+        """The number of whole epochs, and of the batches of the next that were trained on."""
+        loop: Any = self.trainer and self.trainer.fit_loop
+        epochs, batches = loop.epoch_progress.current, loop.epoch_loop.batch_progress.current
+        return {"epochs": epochs.processed, "batches": batches.processed if epochs.started > epochs.processed else 0}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.begun = (index(state_dict["epochs"]), index(state_dict["batches"]))  # a damaged one fails here
 
     def val_dataloader(self) -> DataLoader[Any]:
         return self.scenes("val")
@@ -215,5 +233,9 @@ def _place() -> tuple[int, int]:
     return (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
 
 
-def _one_thread(worker: int) -> None:
+def _begin_worker(worker: int) -> None:
     cv2.setNumThreads(0)  # as torch does in its workers: the cores are shared between them
+    # Ctrl-C and a scheduler's SIGTERM come to all processes, and the one that trains needs its workers to the end of
+    # the step. A second SIGTERM, as that one may send, ends them.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(number, signal.SIG_DFL))

@@ -32,6 +32,6 @@ def stop(folder: Path, loss: Tensor, batch: Batch, epoch: int, step: int) -> NoR
         everywhere *= distributed.get_world_size()
         distributed.all_gather_object(everywhere, said)
     raise InputError(
-        f"{'; '.join(filter(None, everywhere))}. last.ckpt, if there is one, is of the epoch before. Look at those "
+        f"{'; '.join(filter(None, everywhere))}. last.ckpt, if there is one, is from before. Look at those "
         "images and points; else lower optimizer.lr or take trainer.precision=32-true, in another folder."
     )

@@ -81,20 +81,24 @@ def fit(cfg: DictConfig, folder: Path, choices: dict[str, Any]) -> float:
 def _train(trainer: Trainer, system: PointSeg, data: PointData, keeper: Keeper, checkpoint: Path | None) -> None:
     try:
         trainer.fit(system, data, ckpt_path=checkpoint, weights_only=True)
-    except SystemExit as stop:  # Lightning's, after Ctrl-C or SIGTERM; it ends a sweep too
+        if keeper.signal:  # after the last epoch
+            raise keeper.exit
+    except SystemExit as stop:  # after Ctrl-C or SIGTERM; it ends a sweep too
+        if not keeper.started:  # Lightning's
+            keeper.signal = signal.SIGTERM if isinstance(stop, SIGTERMException) else signal.SIGINT
+        epochs = trainer.max_epochs or 1
         log.warning(
-            "Stopped in epoch %d of %s; the same command with hydra.run.dir=%s resume=true goes on from its last whole "
-            "epoch.",
-            *(trainer.current_epoch + 1, trainer.max_epochs, trainer.default_root_dir),
+            "Stopped in epoch %d of %s at step %d. %s",
+            *(min(trainer.current_epoch + 1, epochs), epochs, trainer.global_step, _remedy(trainer, keeper)),
         )
-        raise SystemExit(128 + (signal.SIGTERM if isinstance(stop, SIGTERMException) else signal.SIGINT)) from None
+        raise keeper.exit from None
     except InputError:
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno in NOT_WRITTEN:  # TensorBoard's events, written as they come
             raise InputError(
-                f"{trainer.default_root_dir}: cannot be written ({error.strerror}); make room there. The same command "
-                f"with hydra.run.dir={trainer.default_root_dir} resume=true goes on from its last whole epoch."
+                f"{trainer.default_root_dir}: cannot be written ({error.strerror}); make room there. "
+                f"{_remedy(trainer, keeper)}"
             ) from error
         if checkpoint is None or keeper.started:
             raise
@@ -103,10 +107,18 @@ def _train(trainer: Trainer, system: PointSeg, data: PointData, keeper: Keeper, 
             f"{checkpoint}: training cannot go on from it ({type(error).__name__}: {reason}); restore the file, or "
             "train anew in another folder."
         ) from error
+    finally:
+        trainer.fit_loop.teardown()  # ends the workers; Lightning leaves them when a validation is interrupted
     if not system.history:
         raise InputError(
             f"{trainer.default_root_dir}: the training ended before an epoch was validated; give it more epochs."
         )
+
+
+def _remedy(trainer: Trainer, keeper: Keeper) -> str:
+    return (
+        f"The same command with hydra.run.dir={trainer.default_root_dir} resume=true goes on from step {keeper.step}."
+    )
 
 
 def _step(checkpoint: Path | None) -> int | None:
@@ -132,6 +144,7 @@ def make_trainer(config: TrainConfig, **facts: Any) -> Trainer:
     """The Trainer of a configuration; a precision of `auto` is decided by the device."""
     # A tile is cut in milliseconds and a network step takes longer: more workers would not help a CPU.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # PointData is
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")  # Lightning 2.6 with torch 2.15
     warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")  # frozen_norm
     for part in ("pytorch", "fabric"):

@@ -132,7 +132,10 @@ def load(file: Path, accelerator: Accelerator, flips: bool | None) -> Trained:
         saved = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
         bands, (classes, palette) = trained.bands_of(saved["bands"]), trained.legend_of(saved)
         tile_size, overlap, batch_size = (int(saved[key]) for key in ("tile_size", "overlap", "batch_size"))
-    predict = _predictor(session)
+        if not (0 <= overlap < tile_size and batch_size > 0):
+            raise ValueError(f"tile_size {tile_size}, overlap {overlap}, batch_size {batch_size}")
+        predict = _predictor(session)
+        _try(predict, len(bands), len(classes))
     return Trained(
         averaged_over_flips(predict) if flips else predict,
         classes,
@@ -146,6 +149,13 @@ def load(file: Path, accelerator: Accelerator, flips: bool | None) -> Trained:
     )
 
 
+def _try(predict: Predict, bands: int, classes: int) -> None:
+    """Raises ValueError, or what onnxruntime does, where a damaged graph does not give probabilities."""
+    said = predict(torch.zeros(1, bands, 64, 64, dtype=torch.uint8))
+    if said.shape != (1, classes, 64, 64) or not ((said >= 0) & (said <= 1)).all():
+        raise ValueError(f"of a black image it gives {tuple(said.shape)}, from {said.min()} to {said.max()}")
+
+
 def _session(file: Path, accelerator: Accelerator) -> Any:
     runtime = _extra("onnxruntime")
     there = runtime.get_available_providers()
@@ -154,12 +164,10 @@ def _session(file: Path, accelerator: Accelerator) -> Any:
         raise InputError(f"accelerator={accelerator}: onnxruntime has no such device; it has: {', '.join(there)}.")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    try:
+    with reading(file, "an ONNX file", "export it anew."):
         session = runtime.InferenceSession(os.fspath(file), options, providers=providers)
-    except Exception as error:  # onnxruntime has an error of its own for each kind of damage
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{file}: cannot be read as an ONNX file ({reason}); export it anew.") from error
-    if "pointseg" not in session.get_modelmeta().custom_metadata_map:
+        keys = session.get_modelmeta().custom_metadata_map.keys()
+    if "pointseg" not in keys:
         raise InputError(f"{file}: was not written by pointseg.export; give a run's folder or what that wrote.")
     return session
 

@@ -1,7 +1,7 @@
 """A run is a folder that can be reloaded alone.
 
 config.yaml   the resolved configuration      points/      the annotation it was trained on
-best.ckpt     best validation mIoU            last.ckpt    the end of the latest epoch
+best.ckpt     best validation mIoU            last.ckpt    the latest epoch, or where it was stopped
 scores.json   validation and test scores      events.out…  TensorBoard
 """
 

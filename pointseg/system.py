@@ -14,7 +14,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from torchmetrics import MeanMetric
+from torchmetrics import MeanMetric, Metric
 
 from pointseg import finite, metrics
 from pointseg.errors import InputError
@@ -73,6 +73,7 @@ class PointSeg(lightning.LightningModule):
         self.tile_size, self.overlap, self.batch_size = tile_size, overlap, batch_size
         self.flips = flips
         self.point_metrics = metrics.collection(len(self.classes))
+        self.point_loss = MeanMetric(nan_strategy="disable")
         self.scene_metrics = metrics.collection(len(self.classes))
         self.scene_loss = MeanMetric(nan_strategy="disable")
         self.scores: dict[str, float] = {}
@@ -85,13 +86,13 @@ class PointSeg(lightning.LightningModule):
         return (averaged_over_flips(predict) if self.flips else predict)(images)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        if index == 0:
-            self._reseed()
+        self._reseed(index)
         logits = self.model(batch.images)
         loss, points = self._over_processes(self.loss(logits, batch), batch)
         self.point_metrics.update(at_points(logits.detach(), batch), batch.labels)
         # An epoch's mean is over points, as the loss is; a batch without any counts as one.
-        self.log("train/loss", loss, on_epoch=True, prog_bar=True, batch_size=max(points, 1), sync_dist=True)
+        self.point_loss.update(loss.detach(), weight=max(points, 1))
+        self.log("train/loss_step", loss, prog_bar=True, sync_dist=True)
         return loss
 
     def _over_processes(self, loss: Tensor, batch: Batch) -> tuple[Tensor, int]:
@@ -110,11 +111,13 @@ class PointSeg(lightning.LightningModule):
     def on_fit_start(self) -> None:
         self._seed = torch.initial_seed()
 
-    def _reseed(self) -> None:
-        # Each epoch's randomness (dropout) follows from its number: a resumed run needs none restored. Not at the
-        # epoch's start: whether a DataLoader draws its own seed after that depends on having been resumed.
-        seed = np.random.SeedSequence([self._seed, self.current_epoch, self.global_rank])
+    def _reseed(self, index: int) -> None:
+        """The randomness of each batch (dropout) follows from its place, so that a resumed run needs none restored."""
+        seed = np.random.SeedSequence([self._seed, self.current_epoch, index, self.global_rank])
         lightning.seed_everything(int(seed.generate_state(1)[0]), verbose=False)
+
+    def on_train_start(self) -> None:
+        self.on_train_epoch_start()  # an epoch that is gone on with is not started
 
     def on_train_epoch_start(self) -> None:
         # However rarely a run is validated, its end is: what was trained last is scored too.
@@ -125,7 +128,8 @@ class PointSeg(lightning.LightningModule):
         values = metrics.scores(self.point_metrics.compute(), self.classes, self.land_cover)
         self.point_metrics.reset()
         named = {f"train/{name}": values[name] for name in ("accuracy", "miou_all_classes", "miou_land_cover")}
-        self.log_dict(named, sync_dist=True)  # the same in every process
+        self.log_dict({**named, "train/loss_epoch": self.point_loss.compute()}, sync_dist=True)  # the same in each
+        self.point_loss.reset()
         if self.history and self.history[-1]["epoch"] == self.current_epoch + 1:
             self.history[-1] |= named
 
@@ -204,7 +208,23 @@ class PointSeg(lightning.LightningModule):
             "palette": self.palette,
             "bands": self.bands,
             "history": self.history,
+            "epoch_so_far": [_pooled(metric) for metric in self._of_the_epoch()],
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.history = checkpoint["history"]
+        if self.trainer.is_global_zero:  # to which the other processes will add theirs
+            for metric, state in zip(self._of_the_epoch(), checkpoint.get("epoch_so_far", []), strict=False):
+                for name, value in state.items():
+                    getattr(metric, name).copy_(value)
+                metric._update_count = 1  # else it warns
+
+    def _of_the_epoch(self) -> list[Metric]:
+        """What the training scores of an epoch are computed from."""
+        return [self.point_loss, *self.point_metrics.values(copy_state=False)]
+
+
+def _pooled(metric: Metric) -> dict[str, Tensor]:
+    """A metric's state over all processes, which each must call."""
+    with metric.sync_context():
+        return {name: value.clone() for name, value in metric.metric_state.items() if isinstance(value, Tensor)}

@@ -37,6 +37,7 @@ from typing import Any
 
 import geopandas
 import numpy as np
+import onnx
 import rasterio
 import torch
 from hydra import compose, initialize_config_dir
@@ -45,7 +46,7 @@ from PIL import Image
 from shapely.geometry import MultiPoint, Point, Polygon
 from tqdm import tqdm
 
-from pointseg import maps, runs, trained
+from pointseg import maps, onnxfile, runs, trained
 from pointseg.config import CONF, construct, parse, read, values
 from pointseg.errors import InputError
 from pointseg.fit import fit, make_trainer
@@ -57,6 +58,7 @@ from pointseg.samplers.file import File
 from pointseg.scenes import whole
 from pointseg.types import Window
 from tests.site import CRS, NAMES, ORIGIN, frame, pixels, write_image
+from tests.test_onnxfile import graph
 
 LIMIT, BACKSTOP = 20, 600  # seconds of computing, and of waiting, that an input may take
 MEMORY = 3 << 30  # bytes that an input may take; beyond, allocating raises MemoryError
@@ -613,6 +615,22 @@ def odd_checkpoint(rng: Rng, saved: dict[str, Any]) -> str:
             return f"without {name}"
 
 
+def onnx_files(rng: Rng, base: Base, folder: Path) -> tuple[str, Callable[[], None]]:
+    """An exported network, its bytes or what its metadata say."""
+    file = folder / "model.onnx"
+    content = graph(50.0)
+    said = onnxfile._metadata(base.model)
+    key = str(rng.choice(sorted(said)))
+    mutated = rng.random() < 0.5
+    if mutated:
+        text = json.dumps(mutate(rng, json.loads(said[key])))
+        said[key] = text if rng.random() < 0.8 else text[: int(rng.integers(len(text)))]
+    onnx.helper.set_model_props(content, said)
+    onnx.save(content, file)
+    done = f"{key} mutated" if mutated else damage_bytes(rng, file)
+    return done, lambda: probabilities_of(onnxfile.load(file, "cpu", False))
+
+
 def run_folders(rng: Rng, base: Base, folder: Path) -> tuple[str, Callable[[], None]]:
     """scores.json, calibration.json and points of a run."""
     run = folder / "run"
@@ -687,7 +705,8 @@ KINDS: dict[str, tuple[Kind, int]] = {
     "rasters": (rasters, 20),
     "point files": (point_files, 25),
     "configurations": (configurations, 14),
-    "checkpoints": (checkpoints, 10),
+    "checkpoints": (checkpoints, 8),
+    "onnx": (onnx_files, 2),
     "run folders": (run_folders, 10),
     "resumed runs": (resumed, 1),
 }

@@ -256,6 +256,18 @@ def test_a_damaged_checkpoint(refused: Refused, finished: Path, tmp_path: Path) 
     assert "best.ckpt: cannot be read as weights" in refused("pointseg.evaluate", "run=run")
 
 
+@pytest.mark.parametrize("kind", ["run", "sweep"])
+def test_a_folder_that_cannot_be_written(command: Command, tmp_path: Path, kind: str) -> None:
+    """Below a file: a user who may do anything is refused there too."""
+    (tmp_path / "file").write_text("")
+    many = ["-m", "seed=0,1"] if kind == "sweep" else []
+    outcome = command("pointseg.train", "dataset=synthetic", f"hydra.{kind}.dir=file/{kind}", *many)
+    assert outcome.code == 1
+    assert outcome.output.strip().endswith(f"choose another folder with hydra.{kind}.dir=<folder>.")
+    assert f"file/{kind}: cannot be written (Not a directory)" in outcome.output
+    assert "Traceback" not in outcome.output
+
+
 def test_a_run_is_never_overwritten(refused: Refused, finished: Path, tmp_path: Path) -> None:
     folder = copy(finished, tmp_path)
     before = (folder / "best.ckpt").read_bytes()

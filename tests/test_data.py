@@ -74,6 +74,19 @@ def test_tiles_do_not_depend_on_the_number_of_workers(tmp_path: Path, workers: i
     assert not torch.equal(run(0)[0].images, run(0, number=1)[0].images)
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_interrupted_epoch_goes_on_after_the_batches_that_were_done(tmp_path: Path, workers: int) -> None:
+    """Whether or not the epoch is set before its first tiles are cut, which workers do not wait for."""
+    whole = epoch(data(tmp_path, Augment(TILE)), 1)
+    built = data(tmp_path, Augment(TILE), num_workers=workers)
+    built.load_state_dict({"epochs": 1, "batches": 2})
+    loader = built.train_dataloader()
+    for expected, batch in zip(whole[2:], loader, strict=True):
+        assert torch.equal(expected.images, batch.images)
+    loader.sampler.set_epoch(2)  # type: ignore[union-attr]
+    assert len(list(loader)) == len(whole) > 2
+
+
 def test_ranks_share_tiles_and_scenes_without_overlap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     built = data(tmp_path)
     alone = list(Epoch(Grid(), [(40, 40)] * 4, [], TILE, 6, seed=0))

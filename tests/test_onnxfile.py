@@ -74,6 +74,45 @@ def test_what_is_written_reads_back(scale: list[float], tmp_path: Path) -> None:
         onnxfile.export(tmp_path, file, "best", True)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("classes", '["a"'),
+        ("classes", '["a", "b", "c", "d"]'),  # the graph has three, and the palette
+        ("bands", '{"dtype": "uint8"}'),
+        ("overlap", "32"),  # as wide as a tile
+        ("batch_size", "0"),
+    ],
+)
+def test_what_its_metadata_cannot_say(scale: list[float], tmp_path: Path, key: str, value: str) -> None:
+    onnxfile.export(tmp_path, tmp_path / "model.onnx", "best", True)
+    content = onnx.load(tmp_path / "model.onnx")
+    helper.set_model_props(content, {**{e.key: e.value for e in content.metadata_props}, key: value})
+    onnx.save(content, tmp_path / "odd.onnx")
+    with pytest.raises(InputError, match=r"odd\.onnx: cannot be read as what pointseg\.export wrote"):
+        onnxfile.load(tmp_path / "odd.onnx", "cpu", False)
+
+
+@pytest.mark.parametrize("damage", ["a name", "a weight", "the classes"])
+def test_a_graph_that_gives_no_probabilities(scale: list[float], tmp_path: Path, damage: str) -> None:
+    """A damaged file can still be one of ONNX."""
+    scale[0] = 50.0
+    onnxfile.export(tmp_path, tmp_path / "model.onnx", "best", True)
+    content = onnx.load(tmp_path / "model.onnx")
+    if damage == "a weight":
+        content.graph.initializer[0].CopyFrom(helper.make_tensor("scale", TensorProto.FLOAT, [], [float("nan")]))
+    elif damage == "the classes":
+        content.graph.node[-1].attribute[0].i = 2  # shares of a row
+        said = {e.key: json.loads(e.value) for e in content.metadata_props}
+        props = {**said, "classes": ["a", "b"], "palette": said["palette"][:2]}
+        helper.set_model_props(content, {key: json.dumps(value) for key, value in props.items()})
+    file = tmp_path / "odd.onnx"
+    data = content.SerializeToString()
+    file.write_bytes(data.replace(b"Softmax", b"S\xf6ftmax") if damage == "a name" else data)
+    with pytest.raises(InputError, match=r"odd\.onnx: cannot be read as"):
+        onnxfile.load(file, "cpu", False)
+
+
 def test_what_differs_from_torch_is_not_written(scale: list[float], tmp_path: Path) -> None:
     scale[0] = 50.1
     with pytest.raises(InputError, match=r"model\.onnx: not written; .* differ from torch's by"):

@@ -1,10 +1,10 @@
 """A run that is killed anywhere ends, resumed, as one that was not: bit for bit on a CPU."""
 
 import json
+import multiprocessing
 import os
 import resource
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from pkgutil import resolve_name
@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from pointseg.checkpoints import WholeFiles
 from pointseg.errors import InputError
@@ -27,6 +28,7 @@ RUN = [  # a network with dropout
         "tile_size=32",
         "overlap=8",
         "budget=40",
+        "batch_size=2",
     ),  # has dropout
     *("schedule=one_cycle", "trainer.max_epochs=3", "trainer.accelerator=cpu", "+trainer.enable_progress_bar=false"),
     *("hydra.run.dir=run", "resume=true"),
@@ -34,8 +36,10 @@ RUN = [  # a network with dropout
 Command = Callable[..., Outcome]
 
 
-def _dying(function: str, call: int, folder: str) -> None:
-    """Train in `folder` and be killed at the given call of `function`."""
+def _dying(function: str, call: int, folder: str, number: signal.Signals, workers: int) -> None:
+    """Train in `folder`, sending oneself and one's workers a signal at the given call of `function`."""
+    os.setsid()
+    multiprocessing.set_start_method("fork", force=True)  # Linux's own for workers, not what this process came from
     where, _, name = function.rpartition(".")
     owner = resolve_name(where)
     original, calls = getattr(owner, name), 0
@@ -44,11 +48,28 @@ def _dying(function: str, call: int, folder: str) -> None:
         nonlocal calls
         calls += 1
         if calls == call:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.killpg(0, number)
         return original(*args, **kwargs)
 
     setattr(owner, name, counted)
-    run_module("pointseg.train", RUN, folder, dict(os.environ), f"{folder}/output.txt")
+    arguments = [*RUN, f"num_workers={workers}"]
+    run_module("pointseg.train", arguments, folder, dict(os.environ), f"{folder}/output.txt")
+
+
+def _train_until(
+    function: str, call: int, folder: Path, number: signal.Signals = signal.SIGKILL, workers: int = 0
+) -> str:
+    """What a run says that gets a signal at the given call of `function`."""
+    log = folder / "output.txt"
+    log.unlink(missing_ok=True)
+    process = SPAWN.Process(target=_dying, args=(function, call, str(folder), number, workers))
+    process.start()
+    process.join(100)
+    if process.is_alive():
+        process.kill()
+        pytest.fail("it hangs: " + log.read_text())
+    assert process.exitcode == (-number if number == signal.SIGKILL else 128 + number), log.read_text()
+    return log.read_text()
 
 
 # Every file is renamed into its place: the calls of Path.replace are the moments between two files.
@@ -65,18 +86,66 @@ MOMENTS = [
 ]
 
 
-def test_a_run_killed_again_and_again_ends_as_one_that_was_not(command: Command, tmp_path: Path) -> None:
-    whole = tmp_path / "whole"
-    whole.mkdir()
-    assert command("pointseg.train", *RUN[:-1], "hydra.run.dir=whole").code == 0
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    arguments = ("pointseg.train", RUN[:-1], str(folder), dict(os.environ), str(folder / "output.txt"))
+    process = SPAWN.Process(target=run_module, args=arguments)
+    process.start()
+    process.join(100)
+    assert process.exitcode == 0, (folder / "output.txt").read_text()
+    return folder / "run"
+
+
+def test_a_run_killed_again_and_again_ends_as_one_that_was_not(command: Command, tmp_path: Path, whole: Path) -> None:
     for function, call in MOMENTS:
-        process = SPAWN.Process(target=_dying, args=(function, call, str(tmp_path)))
-        process.start()
-        process.join(100)
-        assert process.exitcode == -signal.SIGKILL, (tmp_path / "output.txt").read_text()
+        _train_until(function, call, tmp_path)
     last = command("pointseg.train", *RUN)
     assert last.code == 0, last.output
     run = tmp_path / "run"
+    assert_ended_alike(run, whole)
+
+    before = {file: file.stat().st_mtime_ns for file in run.rglob("*.*") if file.suffix not in (".log", ".yaml")}
+    again = command("pointseg.train", *RUN)
+    assert again.code == 0
+    assert "this run is finished" in again.output
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+
+
+STEPS = 4  # of an epoch
+STOPS = [  # the signal and when it comes, the number of workers, and the step and validations that are kept
+    (signal.SIGTERM, "pointseg.system.PointSeg.training_step", 2, 0, 2, 0),  # before there is any checkpoint
+    (signal.SIGINT, "torch.optim.Adam.step", 1, 1, 3, 0),  # weights are being changed, and workers are there
+    (signal.SIGTERM, "pointseg.system.PointSeg.validation_step", 2, 0, STEPS, 0),
+    (signal.SIGINT, "pointseg.system.PointSeg.validation_step", 1, 1, STEPS, 0),  # in that same validation
+    (signal.SIGTERM, "pointseg.system.PointSeg.training_step", STEPS, 1, 2 * STEPS, 1),  # the last step of an epoch
+    (signal.SIGINT, "pointseg.runs.write_scores", 2, 0, 2 * STEPS, 2),  # the epoch is being kept
+    (signal.SIGTERM, "pointseg.system.PointSeg.training_step", 3, 1, 2 * STEPS + 3, 2),
+    (signal.SIGINT, "pointseg.system.PointSeg.on_train_epoch_end", 1, 0, 3 * STEPS, 3),  # nothing but the end is left
+]
+
+
+def test_a_run_told_to_stop_saves_first_and_loses_no_step(command: Command, tmp_path: Path, whole: Path) -> None:
+    """By Ctrl-C or a scheduler's SIGTERM, to it and its workers, which may be others each time."""
+    for number, function, call, workers, step, validated in STOPS:
+        output = _train_until(function, call, tmp_path, number, workers)
+        assert f"{number.name}: stopping after this step" in output
+        assert f"run resume=true goes on from step {step}." in output
+        assert "Traceback" not in output
+        kept = torch.load(tmp_path / "run/last.ckpt", weights_only=True)
+        assert (kept["global_step"], len(kept["history"])) == (step, validated)
+    last = command("pointseg.train", *RUN)
+    assert last.code == 0, last.output
+    assert_ended_alike(tmp_path / "run", whole)
+    ours, theirs = (
+        {(e.step, e.value) for e in EventAccumulator(str(folder)).Reload().Scalars("train/loss_epoch")}
+        for folder in (tmp_path / "run", whole)
+    )
+    assert ours == theirs
+
+
+def assert_ended_alike(run: Path, whole: Path) -> None:
     ours, theirs = (json.loads((folder / "scores.json").read_text()) for folder in (run, whole))
     assert ours["history"] == theirs["history"]
     assert ours["val"] == theirs["val"]
@@ -84,12 +153,6 @@ def test_a_run_killed_again_and_again_ends_as_one_that_was_not(command: Command,
         assert_same(*(torch.load(folder / f"{name}.ckpt", weights_only=True) for folder in (run, whole)))
     assert not list(run.glob("*-v*.ckpt"))
     assert not list(run.rglob(".*.partial*"))
-
-    before = {file: file.stat().st_mtime_ns for file in run.rglob("*.*") if file.suffix not in (".log", ".yaml")}
-    again = command("pointseg.train", *RUN)
-    assert again.code == 0
-    assert "this run is finished" in again.output
-    assert {file: file.stat().st_mtime_ns for file in before} == before
 
 
 def assert_same(ours: Any, theirs: Any) -> None:
@@ -126,24 +189,6 @@ def test_a_start_that_came_to_nothing_is_begun_anew(command: Command, tmp_path: 
     anew = command("pointseg.train", *RUN, "trainer.max_epochs=1")
     assert anew.code == 0, anew.output
     assert all(len(file.read_text().splitlines()) == 41 for file in (tmp_path / "run/points").rglob("*.csv"))
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_run_says_how_to_go_on(number: signal.Signals, tmp_path: Path) -> None:
-    arguments = [*RUN, "trainer.max_epochs=1000"]
-    log = str(tmp_path / "output.txt")
-    process = SPAWN.Process(target=run_module, args=("pointseg.train", arguments, str(tmp_path), dict(os.environ), log))
-    process.start()
-    until = time.monotonic() + 100
-    while not (tmp_path / "run/scores.json").exists() and time.monotonic() < until:
-        time.sleep(0.1)
-    os.kill(process.pid or 0, number)
-    process.join(180)
-    assert process.exitcode == 128 + number
-    output = (tmp_path / "output.txt").read_text()
-    assert "run resume=true goes on from its last whole epoch" in output
-    assert "Traceback" not in output
-    assert torch.load(tmp_path / "run/last.ckpt", weights_only=True)["history"]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # TensorBoard's writer has one
