@@ -57,7 +57,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_its_batch_is_kept(
 def test_weights_that_are_no_numbers_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last loss of an epoch is finite, and its gradient is not."""
     spoilt(monkeypatch, 4, lambda loss, logits: loss + (0 * logits.sum()).sqrt())
-    with pytest.raises(InputError, match="After epoch 2 the network's weights are not finite"):
+    with pytest.raises(InputError, match="In epoch 2 the network's weights are not finite"):
         train(tmp_path, "trainer.max_epochs=3")
     assert_the_first_epoch_is_intact(tmp_path)
 
