@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassCohenKappa, MulticlassConfusionMatrix, MulticlassJaccardIndex
@@ -71,16 +71,21 @@ def interval(
     total, k = int(confusion.sum()), len(confusion)
     cells = confusion.flatten().double().cpu().numpy()
     drawn = rng.multinomial(total, cells / cells.sum(), draws).reshape(draws, k, k)
-    hits = np.einsum("dkk->dk", drawn)
-    union = drawn.sum(1) + drawn.sum(2) - hits
-    iou = np.where(union > 0, hits / np.maximum(union, 1), np.nan)
+    iou = ious(drawn)
     values = {
-        "accuracy": hits.sum(1) / total,
+        "accuracy": np.trace(drawn, axis1=1, axis2=2) / total,
         "miou_all_classes": np.nanmean(iou, 1),
         "miou_land_cover": np.nanmean(iou[:, np.array(land_cover)], 1),
     }
     ends = {name: np.nanpercentile(value, (2.5, 97.5)) for name, value in values.items()}
     return {f"{name}/{end}": float(ends[name][i]) for name in ends for i, end in enumerate(("low", "high"))}
+
+
+def ious(confusion: Shaped[np.ndarray, "n k k"]) -> Float[np.ndarray, "n k"]:
+    """The IoU of each class by each of n confusion matrices; NaN where it is in neither truth nor prediction."""
+    hits = np.einsum("nkk->nk", confusion)
+    union = confusion.sum(1) + confusion.sum(2) - hits
+    return np.where(union > 0, hits / np.maximum(union, 1), np.nan)
 
 
 def table(values: dict[str, float], classes: Sequence[str], land_cover: Sequence[bool]) -> str:

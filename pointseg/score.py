@@ -1,14 +1,18 @@
-"""Evaluation of a run: scores.json and pictures."""
+"""Evaluation of a run: scores.json, the confusion of each scene, and pictures."""
 
 import logging
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
+
 from pointseg import baseline, calibration, metrics, runs
 from pointseg.config import Node
 from pointseg.errors import InputError
+from pointseg.files import writing
 from pointseg.fit import make_trainer
 from pointseg.pictures import EvaluationPictures
+from pointseg.system import PointSeg
 from pointseg.types import SPLITS
 
 log = logging.getLogger(__name__)
@@ -17,7 +21,10 @@ log = logging.getLogger(__name__)
 def evaluate(
     folder: Path, split: str, checkpoint: str, overrides: Node | None, colour_baseline: bool, calibrated: bool = False
 ) -> dict[str, float]:
-    """Write the scores of a run on `split` into its scores.json, and pictures into its folder `<split>`.
+    """Write the scores of a run on `split` into its scores.json, pictures and scenes.csv into its folder `<split>`.
+
+    scenes.csv has a row for each scene and true class: scene, truth, land_cover (whether that class is), and the
+    pixels by predicted class.
 
     Those of the last checkpoint stand beside those of the best, as `<split>_last`, and calibrated ones as
     `<split>_calibrated`.
@@ -50,6 +57,16 @@ def evaluate(
         result["colour_baseline"] = scores
         text = metrics.table(scores, system.classes, system.land_cover)
         log.info("The same points and scenes, each pixel by its colour alone:\n%s", text)
+    with writing(folder / name / "scenes.csv") as partial:
+        _by_scene(system).to_csv(partial)
     runs.write_scores(folder, **{name: result})
     log.info("Scores: %s\nPictures: %s", folder / "scores.json", folder / name)
     return system.scores
+
+
+def _by_scene(system: PointSeg) -> pd.DataFrame:
+    truth = pd.MultiIndex.from_arrays([system.classes, system.land_cover], names=["truth", "land_cover"])
+    scenes = {
+        scene: pd.DataFrame(confusion.numpy(), truth, system.classes) for scene, confusion in system.by_scene.items()
+    }
+    return pd.concat(scenes, names=["scene"])

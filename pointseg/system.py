@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import lightning
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -46,8 +46,8 @@ class PointSeg(lightning.LightningModule):
     tile_size, overlap (pixels), batch_size: of the windows in whole-scene prediction.
     flips: average that over the image and its three mirror images.
 
-    After an evaluation, `scores` and `confusion` (truth × prediction) hold its result; `history` has the
-    scores of every validation of a fit.
+    After an evaluation, `scores` and `confusion` (truth × prediction) hold its result, after a test `by_scene` the
+    confusion of each scene; `history` has the scores of every validation of a fit.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class PointSeg(lightning.LightningModule):
         self.scene_loss = MeanMetric(nan_strategy="disable")
         self.scores: dict[str, float] = {}
         self.confusion = torch.zeros(len(self.classes), len(self.classes), dtype=torch.long)
+        self.by_scene: dict[str, Int[Tensor, "k k"]] = {}
         self.history: list[dict[str, Any]] = []
 
     def forward(self, images: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
@@ -136,8 +137,16 @@ class PointSeg(lightning.LightningModule):
     def validation_step(self, labelled: LabelledScene | None, index: int) -> dict[str, Any]:
         return {"class_map": self._evaluate(labelled) if labelled else None}
 
-    def test_step(self, labelled: LabelledScene | None, index: int) -> dict[str, Any]:
-        return self.validation_step(labelled, index)
+    def test_step(self, labelled: LabelledScene, index: int) -> dict[str, Any]:
+        pooled = self._pooled()
+        output = self.validation_step(labelled, index)
+        self.by_scene[labelled.scene.id] = (self._pooled() - pooled).cpu()
+        return output
+
+    def _pooled(self) -> Int[Tensor, "k k"]:
+        """The confusion of the scenes so far."""
+        pooled: Tensor = self.scene_metrics["confusion"].confmat  # type: ignore[assignment]
+        return pooled.clone()  # updated in place
 
     def _evaluate(self, labelled: LabelledScene) -> UInt8[np.ndarray, "h w"] | None:
         """The scene's pixels enter the scores, its points the loss.

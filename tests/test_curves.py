@@ -27,7 +27,7 @@ def runs(sampler: str, slope: float, shift: float, budgets: list[int], seeds: in
 
 
 def test_a_row_a_budget_in_the_order_of_their_points() -> None:
-    scores = by_points(runs("random", 0.05, 0, [80, 5, 10]))
+    scores = by_points(runs("random", 0.05, 0, [80, 5, 10]), "best_miou")
     assert scores.index.tolist() == [225, 450, 3600]
     assert scores.columns.tolist() == [0, 1, 2]
     assert scores.loc[450].tolist() == pytest.approx([0.05 * np.log2(450) + 0.01 * seed for seed in range(3)])
@@ -56,7 +56,7 @@ def test_points_worth_a_multiple_of_random_ones(factor: int, verdict: str) -> No
         assert saving.difference is not None
         assert saving.difference.mean == pytest.approx(0.05 * np.log2(factor / 2), abs=1e-3)
     assert mean is not None
-    text = tables.render("active", pd.concat([random, better]).pipe(as_results), ["sampler", "budget"])
+    text = tables.render("active", pd.concat([random, better]).pipe(as_results), ["sampler", "budget"], {})
     assert f"- margin, the mean over its budgets: {claims.show(mean)}, {verdict}." in text
 
 

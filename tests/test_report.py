@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 from scipy import stats
+from sklearn.metrics import jaccard_score
 
 from pointseg.errors import InputError
 from pointseg.reports import claims, experiment, figures, sweeps, tables
-from pointseg.reports.statistics import Interval, confidence, paired, prediction
+from pointseg.reports.statistics import Interval, confidence, paired, prediction, randomisation
 from tests.conftest import ROOT, Outcome
 
 A, B = [0.41, 0.38, 0.44, 0.40], [0.36, 0.37, 0.39, 0.38]
@@ -45,6 +47,43 @@ def test_the_paired_comparison_is_scipys() -> None:
     assert (result.difference.low, result.difference.high) == pytest.approx((interval.low, interval.high))
     assert result.effect == pytest.approx(test.statistic / np.sqrt(len(A)))
     assert np.isnan(paired([1.0], [0.0]).p)
+
+
+def matrices(*hits: int, of: int = 100) -> np.ndarray:
+    """Of scenes with `of` pixels of each of three classes: so many of each are right, the others called the next."""
+    right = np.array(hits)[:, None, None]
+    return np.eye(3, dtype=int) * right + np.roll(np.eye(3, dtype=int), 1, axis=1) * (of - right)
+
+
+LAND = (True, True, False)
+
+
+def test_arms_that_are_alike_and_arms_that_are_not() -> None:
+    alike, better = [matrices(50, 60, 70)] * 3, [matrices(60, 70, 80)] * 3
+    assert randomisation(alike, alike, LAND) == 1
+    # Better in each of 9 pairs: all swapped or none are as far apart, 2 of 2⁹.
+    assert randomisation(better, alike, LAND) == pytest.approx(2 / 2**9, abs=0.002)
+    assert randomisation(better, alike, LAND) == randomisation(alike, better, LAND)
+
+
+def test_the_randomisation_is_that_of_all_swaps() -> None:
+    """Noreen's exact test: every way in which the pairs may have changed places, by sklearn's Jaccard index."""
+    rng = np.random.default_rng(3)
+    a, b = rng.integers(0, 50, (2, 2, 3, 3, 3))  # arm, seed, scene
+    a += 20 * np.eye(3, dtype=int)
+
+    def score(seeds: np.ndarray) -> float:
+        labels = np.indices((3, 3)).reshape(2, 9)
+        scores = [
+            jaccard_score(*labels, average=None, sample_weight=seed.sum(0).ravel())[:2].mean() for seed in seeds
+        ]
+        return float(np.mean(scores))
+
+    swaps = np.array(list(product([False, True], repeat=6))).reshape(-1, 2, 3, 1, 1)
+    differences = [abs(score(np.where(swap, b, a)) - score(np.where(swap, a, b))) for swap in swaps]
+    exact = np.mean(np.array(differences) >= differences[0] - 1e-12)
+    assert 0.05 < exact < 0.5
+    assert randomisation(list(a), list(b), LAND) == pytest.approx(exact, abs=0.015)
 
 
 @pytest.mark.parametrize(
@@ -180,8 +219,12 @@ def test_the_best_score_is_drawn_against_the_budget(sweep: Path, tmp_path: Path)
         write_run(sweep / f"more_{seed}", "random", seed, [0.5], budget=100)
     experiment.write(sweep, tmp_path / "out", examples=0)
     assert (tmp_path / "out/figures/score_against_budget.svg").exists()
-    lines = figures.score_against([("arm", frame(x=[10, 1000, 10], y=[0.1, 0.5, 0.3]))], "x", "y").axes[0].lines
-    assert np.array_equal(lines[0].get_xydata(), [[10, 0.2], [1000, 0.5]])
+    arm = pd.DataFrame({"budget": ["9", "1.0", "9"], "points/a": [10, 1000, 10], "y": [0.1, 0.5, 0.3]}, index=[0, 0, 1])
+    axes = figures.score_against_budget([("arm", arm.rename_axis("seed"))], {"test": "y"}).axes[0]
+    assert np.array_equal(axes.lines[0].get_xydata(), [[10, 0.2], [1000, 0.5]])
+    ends, none = axes.containers[0].lines[2][0].get_segments()
+    assert ends[:, 1] == pytest.approx([0.2 - (half := confidence([0.1, 0.3]).half), 0.2 + half])
+    assert np.isnan(none[:, 1]).all()  # one seed has no interval
 
 
 def test_means_stand_with_their_intervals() -> None:
@@ -198,8 +241,7 @@ def test_a_run_that_is_there_twice_is_refused(sweep: Path, tmp_path: Path) -> No
 
 
 def assert_tables_follow_from_the_results(folder: Path) -> None:
-    results, factors = tables.load(folder / "results.csv")
-    assert tables.render(folder.name, results, factors) in (folder / "README.md").read_text()
+    assert tables.render(folder.name, *tables.load(folder / "results.csv")) in (folder / "README.md").read_text()
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "experiments").glob("*/README.md")), ids=lambda file: file.parent.name)

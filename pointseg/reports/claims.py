@@ -186,6 +186,10 @@ CLAIMS = {"sampling": _SAMPLING, "loss": _LOSS, "label_budget": _BUDGET, "causes
 """Of each experiment; `causes` asks why claims of the first two fail."""
 
 
+GOALS = {"label_budget": {"5": 0.65, "20": 0.82, "100": 0.92, "1000": 0.97, "0.01": 0.985}}
+"""Of an experiment's budgets: the share of land-cover mIoU with every pixel labelled that they are to reach."""
+
+
 def select(results: pd.DataFrame, arm: dict[str, str]) -> pd.DataFrame:
     """The runs of an arm, by seed."""
     chosen = results[(results[list(arm)] == pd.Series(arm)).all(axis=1)]

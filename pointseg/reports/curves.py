@@ -7,12 +7,21 @@ import pandas as pd
 
 from pointseg.reports.statistics import Interval, confidence
 
+WHOLE = "1.0"  # the budget of every labelled pixel
 
-def by_points(runs: pd.DataFrame) -> pd.DataFrame:
-    """Best mIoU: a row for each budget, by its training points in all scenes (mean over seeds), a column a seed."""
-    points = runs.filter(regex="^points/").sum(axis=1).groupby(runs["budget"]).mean()
-    scores = runs.pivot(index="budget", columns="seed", values="best_miou")
-    return scores.set_axis(points.reindex(scores.index).to_numpy(float)).sort_index()
+
+def by_budget(runs: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """A row for each budget, that of the fewest training points first, a column a seed."""
+    return runs.pivot(index="budget", columns="seed", values=measure).reindex(_points(runs).index)
+
+
+def by_points(runs: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """A row for each budget, by its training points in all scenes (mean over seeds), a column a seed."""
+    return by_budget(runs, measure).set_axis(_points(runs).to_numpy(float))
+
+
+def _points(runs: pd.DataFrame) -> "pd.Series[float]":
+    return runs.filter(regex="^points/").sum(axis=1).groupby(runs["budget"]).mean().sort_values()
 
 
 def needed(curve: "pd.Series[float]", score: float) -> float:
@@ -46,7 +55,7 @@ class Saving(NamedTuple):
 
 def savings(runs: pd.DataFrame, others: pd.DataFrame) -> tuple[list[Saving], Interval | None]:
     """What each budget of `runs` saves against the points of `others`; and the difference, mean over the budgets."""
-    scores, reference = by_points(runs), by_points(others)
+    scores, reference = by_points(runs, "best_miou"), by_points(others, "best_miou")
     found, differences = [], []
     for points, row in scores.iterrows():
         difference = None
@@ -59,3 +68,26 @@ def savings(runs: pd.DataFrame, others: pd.DataFrame) -> tuple[list[Saving], Int
         found.append(Saving(points, mean, needed(reference.mean(axis=1), mean.mean), difference))
     whole = pd.concat(differences, axis=1).dropna().mean(axis=1).tolist() if differences else []
     return found, confidence(whole) if whole else None
+
+
+class Share(NamedTuple):
+    """Of the n seeds that also have a run with every pixel: mIoU, and its ratio to that run's, means over seeds."""
+
+    budget: str
+    n: int
+    miou: Interval
+    ratio: Interval
+
+
+def shares(runs: pd.DataFrame, measure: str) -> list[Share]:
+    """What each budget reaches of the score with every pixel labelled; empty where no run has that."""
+    scores = by_budget(runs, measure)
+    if WHOLE not in scores.index:
+        return []
+    whole = scores.loc[WHOLE].dropna()
+    rows = {str(budget): row.dropna() for budget, row in scores[whole.index].iterrows()}
+    return [
+        Share(budget, len(row), confidence(row.tolist()), confidence((row / whole[row.index]).tolist()))
+        for budget, row in rows.items()
+        if len(row)
+    ]

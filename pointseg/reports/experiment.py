@@ -1,7 +1,8 @@
 """An experiment's folder, written from the runs of its sweep.
 
 README.md     question, command, environment, tables, figures
-results.csv   a row a run; the tables are made of it alone       learning_curves.csv   a row an epoch of each run
+results.csv   a row a run; the tables are made of it and of      learning_curves.csv   a row an epoch of each run
+scenes.csv    the confusion of each test scene and run, where runs have been tested
 figures/      scores with intervals, learning curves, score against budget, IoU per class, class shares, confusion
               matrices, example scenes
 """
@@ -12,12 +13,11 @@ from itertools import takewhile
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from pointseg.config import CONF
 from pointseg.errors import InputError
 from pointseg.files import writing
-from pointseg.reports import figures, sweeps, tables
+from pointseg.reports import figures, scenes, sweeps, tables
 
 log = logging.getLogger(__name__)
 
@@ -43,14 +43,20 @@ def write(sweep: Path, folder: Path, examples: int) -> None:
     for name, table in {"results": sweeps.table(runs, sweep), "learning_curves": sweeps.curves(runs, sweep)}.items():
         with writing(folder / f"{name}.csv") as partial:
             table.to_csv(partial, index=False)
-    results, factors = tables.load(folder / "results.csv")
+    (folder / "scenes.csv").unlink(missing_ok=True)  # of an earlier report
+    if len(tested := scenes.table(runs, sweep)):
+        with writing(folder / "scenes.csv") as partial:
+            tested.to_csv(partial)
+    results, factors, of_scenes = tables.load(folder / "results.csv")
     pictures = _figures(runs, sweep, folder, results[results.finished], factors, examples)
     with writing(folder / "README.md") as partial:
-        partial.write_text(readme(folder.name, results, factors, pictures))
+        partial.write_text(readme(folder.name, results, factors, of_scenes, pictures))
     log.info("Report: %s", folder / "README.md")
 
 
-def readme(name: str, results: pd.DataFrame, factors: list[str], pictures: list[str]) -> str:
+def readme(
+    name: str, results: pd.DataFrame, factors: list[str], of_scenes: dict[str, scenes.Scenes], pictures: list[str]
+) -> str:
     question, commands = header(name)
     finished = results[results.finished]
     environment = "; ".join(sorted({f"{run.device}: {run.versions}" for run in finished.itertuples()}))
@@ -61,7 +67,7 @@ def readme(name: str, results: pd.DataFrame, factors: list[str], pictures: list[
         f"```\n{commands}\n```" if commands else "",
         f"Runs: {len(finished)} finished of {len(results)}. Environment: {environment}.",
         RULES,
-        tables.render(name, results, factors),
+        tables.render(name, results, factors, of_scenes),
         f"## Figures\n\n{shown}",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -91,24 +97,19 @@ def _figures(
         "class shares": figures.class_shares(arms),
     }
     if "budget" in factors:
-        drawn["score against budget"] = _budget_curve(finished, [name for name in factors if name != "budget"])
+        others = tables.arms(finished, [name for name in factors if name != "budget"])
+        drawn["score against budget"] = figures.score_against_budget(others, tables.splits(finished))
     for name, members in arms:
         drawn[f"confusion, {name}"] = figures.confusion([of[run] for run in members.run])
-    scenes = {
+    shown = {
         f"example, {name}, {scene}": figure
         for name, members in (arms if examples else [])
         for scene, figure in figures.examples(of[members.run.iloc[0]], examples).items()
     }
-    for name, figure in (drawn | scenes).items():
+    for name, figure in (drawn | shown).items():
         # A scene is pixels: as SVG it would be a PNG in wrapping, several times the size.
         figures.save(figure, folder / "figures", _file(name), vector=name in drawn)
-    return list(drawn | scenes)
-
-
-def _budget_curve(finished: pd.DataFrame, factors: list[str]) -> Figure:
-    points = finished.filter(regex="^points/").sum(axis=1)
-    named = finished.assign(**{"labelled training pixels": points, "best mIoU, all classes": finished.best_miou})
-    return figures.score_against(tables.arms(named, factors), "labelled training pixels", "best mIoU, all classes")
+    return list(drawn | shown)
 
 
 def _file(name: str) -> str:

@@ -14,6 +14,7 @@ from pointseg import plots, runs
 from pointseg.data import PointData
 from pointseg.files import writing
 from pointseg.inference import paste, predict_scene
+from pointseg.reports import curves
 from pointseg.reports.statistics import confidence
 from pointseg.reports.sweeps import Run
 from pointseg.system import PointSeg
@@ -34,29 +35,33 @@ def save(figure: Figure, folder: Path, name: str, vector: bool = True) -> None:
             figure.savefig(partial, metadata={"Date": None})
 
 
-def learning_curves(arms: Arms, curves: pd.DataFrame) -> Figure:
-    """Mean over seeds, with a band from the lowest to the highest."""
+def learning_curves(arms: Arms, epochs: pd.DataFrame) -> Figure:
+    """Of learning_curves.csv: mean over seeds, with a band from the lowest to the highest."""
     figure = Figure(figsize=(4.2 * len(PANELS), 3.6 + 0.2 * len(arms)), layout="constrained")
     for axes, (column, title) in zip(figure.subplots(1, len(PANELS)), PANELS.items(), strict=True):
-        _lines(axes, [(name, curves[curves.run.isin(members.run)]) for name, members in arms], "epoch", column)
+        _lines(axes, [(name, epochs[epochs.run.isin(members.run)]) for name, members in arms], "epoch", column)
         axes.set(title=title, xlabel="epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", fontsize=8)
     return figure
 
 
-def score_against(arms: Arms, x: str, y: str) -> Figure:
-    """Column `y` against `x` on a log axis, a line an arm: mean over seeds, with a band from the lowest to the highest.
+def score_against_budget(arms: Arms, splits: Mapping[str, str]) -> Figure:
+    """mIoU over land cover against the training points, a line an arm: mean over seeds with its 95 % interval.
 
-    An arm's runs hold every value of `x`, each once a seed.
+    An arm's runs differ in seed and budget. splits: a panel for each, from its column.
     """
-    figure = Figure(figsize=(6.4, 4 + 0.2 * len(arms)), layout="constrained")
-    axes = figure.subplots()
-    _lines(axes, arms, x, y)
-    axes.set_xscale("log")
-    axes.set(xlabel=x, ylabel=y)
-    axes.grid(alpha=0.3)
-    figure.legend(loc="outside lower center", ncols=2, fontsize=8)
+    figure = Figure(figsize=(6.4 * len(splits), 4 + 0.2 * len(arms)), layout="constrained")
+    panels = figure.subplots(1, len(splits), squeeze=False)[0]
+    for axes, (split, column) in zip(panels, splits.items(), strict=True):
+        for name, members in arms:
+            scores = curves.by_points(members.reset_index(), column)
+            intervals = [confidence(row.dropna().tolist()) for _, row in scores.iterrows()]
+            mean, half = np.transpose(intervals)
+            axes.errorbar(scores.index, mean, yerr=half, marker=".", capsize=3, label=name)
+        axes.set(xscale="log", xlabel="labelled training pixels", ylabel=f"{split} mIoU, land cover")
+        axes.grid(alpha=0.3)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
     return figure
 
 

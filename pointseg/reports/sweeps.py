@@ -26,6 +26,7 @@ from pointseg.losses.weighted_partial_ce import class_weights
 from pointseg.reports.claims import PROTOCOL
 
 FACTS = ("sampler", "loss", "budget", *PROTOCOL)  # told of every run, whether they are factors or not
+TEST = {"test_miou": "miou_all_classes", "test_miou_land_cover": "miou_land_cover", "test_accuracy": "accuracy"}
 CAP = 100.0  # of the class weights where the loss itself has none
 
 
@@ -137,6 +138,7 @@ def _measures(run: Run, history: list[dict[str, Any]]) -> dict[str, Any]:
         "fluctuation": float(np.abs(np.diff(miou)).mean()) if len(miou) > 1 else np.nan,
         "early_loss_sd": float(loss[:4].std(ddof=1)) if len(loss) > 3 else np.nan,
         "loss_drop_halfway": float((loss[0] - loss[len(loss) // 2]) / (loss[0] - loss.min() or 1)),
+        **{name: run.scores["test"][score] for name, score in TEST.items() if "test" in run.scores},
         **{name: best[name] for name in best if name.startswith("iou/")},
         **{f"points/{name}": count for name, count in counts.items()},
         **{f"weight/{name}": float(weight) for name, weight in zip(counts, weights, strict=True)},

@@ -1,15 +1,17 @@
-"""The tables of an experiment's README, from its results.csv alone."""
+"""The tables of an experiment's README, from its results.csv and scenes.csv alone."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from itertools import combinations
 from pathlib import Path
 
 import pandas as pd
 
 from pointseg.config import GROUPS
-from pointseg.reports import claims, curves
+from pointseg.reports import claims, curves, scenes
 from pointseg.reports.claims import Claim
-from pointseg.reports.statistics import confidence, paired
+from pointseg.reports.scenes import Scenes
+from pointseg.reports.statistics import Interval, confidence, paired
 from pointseg.reports.sweeps import FACTS
 
 SCORES = {
@@ -19,22 +21,29 @@ SCORES = {
     "final accuracy": "final_accuracy",
 }
 MEASURES = SCORES | {"epoch of the best": "best_epoch", "minutes": "minutes"}
+TESTED = "test_miou_land_cover"  # of runs that have been evaluated on the test split
+TEST = {"mIoU, all classes": "test_miou", "mIoU, land cover": TESTED, "accuracy": "test_accuracy"}
 
 
-def load(file: Path) -> tuple[pd.DataFrame, list[str]]:
-    """results.csv and its factors, the columns between run and seed: text, even where they look like numbers."""
+def load(file: Path) -> tuple[pd.DataFrame, list[str], dict[str, Scenes]]:
+    """results.csv, its factors, which are the columns between run and seed, and the scenes.csv beside it.
+
+    Factors are text, even where they look like numbers.
+    """
     header = list(pd.read_csv(file, nrows=0).columns)
     names = header[1 : header.index("seed")]
     text = {name: str for name in ("run", *names, *FACTS) if name in header}
-    return pd.read_csv(file, dtype=text), names
+    return pd.read_csv(file, dtype=text), names, scenes.load(file.with_name("scenes.csv"))
 
 
-def render(name: str, results: pd.DataFrame, factors: list[str]) -> str:
+def render(name: str, results: pd.DataFrame, factors: list[str], of_scenes: dict[str, Scenes]) -> str:
     """All tables of the experiment `name`, as Markdown."""
     finished = results[results.finished].assign(minutes=lambda runs: runs.seconds / 60) if len(results) else results
     sections = {
-        "Scores": _arms(finished, factors),
-        "Arms compared": _comparisons(finished, factors),
+        "Scores": _arms(finished, factors, MEASURES),
+        "Test scores": _arms(finished.dropna(subset=TESTED), factors, TEST) if TESTED in finished else "",
+        "Arms compared": _comparisons(finished, factors, of_scenes),
+        "Share of every pixel's mIoU": _shares(finished, factors, claims.GOALS.get(name, {})),
         "Random points needed for the same mIoU": _savings(finished, factors),
         "The report's claims": _claims(claims.CLAIMS.get(name, []), finished, factors),
         "Not finished": _table(
@@ -61,27 +70,59 @@ def arms(results: pd.DataFrame, factors: list[str]) -> list[tuple[str, pd.DataFr
     return sorted(found, key=lambda arm: -float(arm[1].best_miou.mean()))
 
 
-def _arms(results: pd.DataFrame, factors: list[str]) -> str:
+def splits(results: pd.DataFrame) -> dict[str, str]:
+    """Those that runs have been scored on, with the column of their mIoU over land cover."""
+    return {"validation": "best_miou_land_cover"} | ({"test": TESTED} if TESTED in results else {})
+
+
+def _arms(results: pd.DataFrame, factors: list[str], measures: Mapping[str, str]) -> str:
     rows = [
-        [name, str(len(runs)), *(claims.show(confidence(runs[column].tolist())) for column in MEASURES.values())]
+        [name, str(len(runs)), *(claims.show(confidence(runs[column].tolist())) for column in measures.values())]
         for name, runs in arms(results, factors)
     ]
-    return _table(["arm", "seeds", *MEASURES], rows)
+    return _table(["arm", "seeds", *measures], rows)
 
 
-def _comparisons(results: pd.DataFrame, factors: list[str]) -> str:
+def _comparisons(results: pd.DataFrame, factors: list[str], of_scenes: Mapping[str, Scenes]) -> str:
     """Arms that differ in one factor only."""
+    measures = [name for name in ("best_miou", "final_miou", TESTED) if name in results]
     rows = []
     for (name, a), (other, b) in combinations(arms(results, factors), 2):
-        shared = a.index.intersection(b.index)
-        differing = (a[factors].iloc[0] != b[factors].iloc[0]).sum() if factors else 0
-        if differing == 1 and len(shared):
-            for what in ("best_miou", "final_miou"):
-                n, difference, p, effect = paired(a.loc[shared, what].tolist(), b.loc[shared, what].tolist())
+        differing = (a[factors].iloc[0] != b[factors].iloc[0]).sum()
+        for what in measures if differing == 1 else []:
+            shared = a[what].dropna().index.intersection(b[what].dropna().index)
+            if len(shared):
+                x, y = a.loc[shared], b.loc[shared]
+                n, difference, p, effect = paired(x[what].tolist(), y[what].tolist())
+                over_scenes = scenes.p_value(x.run.tolist(), y.run.tolist(), of_scenes if what == TESTED else {})
                 higher = {claims.HOLDS: name, claims.FAILS: other}.get(claims.sign(difference), claims.UNDECIDED)
-                numbers = [str(n), claims.show(difference), f"{p:.3f}", f"{effect:.1f}", higher]
+                numbers = [str(n), claims.show(difference), f"{p:.3f}", f"{over_scenes:.4f}", f"{effect:.1f}", higher]
                 rows.append([f"{name} − {other}", what, *numbers])
-    return _table(["arms", "measure", "seeds", "difference", "p", "effect size", "higher"], rows)
+    columns = ["arms", "measure", "seeds", "difference", "p", "p over seeds and scenes", "effect size", "higher"]
+    rule = (
+        "p over seeds and scenes: of the difference in test mIoU over land cover, by the confusion matrices of each\n"
+        "seed and scene, which change places between the arms at random (approximate randomisation, 10,000 times)."
+    )
+    return _explained(_table(columns, rows), rule if of_scenes else "")
+
+
+def _shares(results: pd.DataFrame, factors: list[str], goals: Mapping[str, float]) -> str:
+    """A row for each arm, split and budget; the other factors being equal. goals: by budget."""
+    rows = []
+    others = [name for name in factors if name != "budget"]
+    for name, runs in arms(results, others) if "budget" in factors else []:
+        for split, column in splits(results).items():
+            for budget, n, miou, ratio in curves.shares(runs.reset_index(), column):
+                goal = goals.get(budget, math.nan)
+                verdict = claims.sign(Interval(ratio.mean - goal, ratio.half)) if budget in goals else "–"
+                numbers = [str(n), claims.show(miou), claims.show(ratio), f"{goal:g}", verdict]
+                rows.append([name, budget, split, *numbers])
+    columns = ["arm", "budget", "scores", "seeds", "mIoU, land cover", "share", "goal", "verdict"]
+    rule = (
+        "Share: of the mIoU of the same arm and seed with every labelled pixel (budget 1.0). A goal holds where the\n"
+        "95 % interval of the share lies above it, and does not hold where it lies below."
+    )
+    return _explained(_table(columns, rows), rule)
 
 
 def _savings(results: pd.DataFrame, factors: list[str]) -> str:
@@ -101,15 +142,13 @@ def _savings(results: pd.DataFrame, factors: list[str]) -> str:
                 rows.append([name, f"{points:,.0f}", *saved, *half])
             if mean is not None:
                 statements.append(f"- {name}, the mean over its budgets: {claims.show(mean)}, {claims.sign(mean)}.")
-    if not rows:
-        return ""
     columns = ["points", "mIoU", "random points needed", "times as many", "− twice as many random", "half suffices"]
     goal = (
         "Random points needed: where their mean mIoU reaches that of the others, interpolated over the logarithm of\n"
         "their number (inf: not within the numbers tried; the smallest number tried stands for it and fewer). Half as\n"
         "many points suffice where their mIoU less that of twice as many random ones, seed by seed, lies above zero:"
     )
-    return "\n\n".join([_table(["arm", *columns], rows), goal, "\n".join(statements)]).strip()
+    return _explained(_table(["arm", *columns], rows), f"{goal}\n\n" + "\n".join(statements))
 
 
 def _claims(about: list[Claim], results: pd.DataFrame, factors: list[str]) -> str:
@@ -140,5 +179,12 @@ def _deviations(results: pd.DataFrame, protocol: dict[str, str]) -> str:
 
 
 def _table(header: list[str], rows: Iterable[list[str]]) -> str:
-    body = [f"| {' | '.join('–' if cell == 'nan' else cell for cell in row)} |" for row in rows]
-    return "\n".join([f"| {' | '.join(header)} |", f"|{'---|' * len(header)}", *body]) if body else ""
+    """As Markdown, without the columns that say nothing in any row; empty where none are left."""
+    columns = [column for column in zip(header, *rows, strict=True) if {*column[1:]} - {"nan", "–"}]
+    cells = (["–" if cell == "nan" else cell for cell in line] for line in zip(*columns, strict=True))
+    lines = [f"| {' | '.join(line)} |" for line in cells]
+    return "\n".join([lines[0], f"|{'---|' * len(columns)}", *lines[1:]]) if lines else ""
+
+
+def _explained(table: str, rule: str) -> str:
+    return f"{table}\n\n{rule}".strip() if table else ""

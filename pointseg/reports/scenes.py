@@ -1,0 +1,64 @@
+"""The confusion matrices of single test scenes in a sweep: scenes.csv, and arms compared by it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int
+
+from pointseg.errors import reading
+from pointseg.reports.statistics import randomisation
+from pointseg.reports.sweeps import Run
+
+
+class Scenes(NamedTuple):
+    """What a run was tested on, and its confusion (scene, truth, prediction)."""
+
+    names: tuple[str, ...]
+    classes: tuple[str, ...]
+    land_cover: tuple[bool, ...]
+    confusion: Int[np.ndarray, "_ k k"]
+
+
+def table(of: list[Run], sweep: Path) -> pd.DataFrame:
+    """test/scenes.csv of every finished run that has been tested (see pointseg/score.py), by run; empty without any."""
+    tables = {}
+    for run in of:
+        file = run.folder / "test" / "scenes.csv"
+        if run.finished and file.exists():
+            with reading(file, "the confusion of scenes", "run pointseg.evaluate again."):
+                found = pd.read_csv(file, index_col=["scene", "truth", "land_cover"], na_filter=False)
+            tables[str(run.folder.relative_to(sweep))] = found
+    # Runs may differ in their classes; whole numbers with gaps.
+    return pd.concat(tables, names=["run"]).astype("Int64") if tables else pd.DataFrame()
+
+
+def load(file: Path) -> dict[str, Scenes]:
+    """By run; empty where there is no such file."""
+    if not file.exists():
+        return {}
+    text = {"run": str, "scene": str, "truth": str}
+    rows = pd.read_csv(file, dtype=text).set_index([*text, "land_cover"])
+    return {str(run): _scenes(members.dropna(axis=1)) for run, members in rows.groupby(level="run")}
+
+
+def _scenes(rows: pd.DataFrame) -> Scenes:
+    names, classes = tuple(rows.index.unique("scene")), tuple(rows.columns)
+    land_cover = rows.index.get_level_values("land_cover")[: len(classes)].tolist()
+    confusion = rows.to_numpy(np.int64).reshape(len(names), len(classes), len(classes))
+    return Scenes(names, classes, tuple(land_cover), confusion)
+
+
+def p_value(a: Sequence[str], b: Sequence[str], scenes: Mapping[str, Scenes]) -> float:
+    """Of the difference in mIoU between the runs `a` and `b`, paired seed by seed and scene by scene.
+
+    NaN where a run has no scenes, or not those and the classes of its pair.
+    """
+    if not {*a, *b} <= scenes.keys():
+        return np.nan
+    pairs = [(scenes[x], scenes[y]) for x, y in zip(a, b, strict=True)]
+    if any(x[:3] != y[:3] for x, y in pairs):
+        return np.nan
+    return randomisation([x.confusion for x, _ in pairs], [y.confusion for _, y in pairs], pairs[0][0].land_cover)
