@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
 
+from pointseg import runs
+from pointseg.types import Window
 from tests.conftest import COLOURS, ROOT, Outcome
 from tests.test_training import SCENES, SMALL
 
@@ -40,6 +43,12 @@ def test_train_evaluate_and_sweep(command: Command, tmp_path: Path) -> None:
     scores = json.loads((tmp_path / "run/scores.json").read_text())
     assert {"val", "history", "finished", "test"} == set(scores)
     assert np.sum(scores["test"]["confusion"]) > 90 * 90
+    by_scene = pd.read_csv(tmp_path / "run/test/scenes.csv", index_col=["scene", "truth", "land_cover"])
+    assert np.array_equal(by_scene.groupby("truth", sort=False).sum(), scores["test"]["confusion"])
+    assert set(by_scene.query("not land_cover").index.get_level_values("truth")) == {"Unlabeled"}
+    for scene in runs.load(tmp_path / "run", "best")[1].dataset.splits["test"]:
+        pixels = np.bincount(scene.mask(Window(0, 0, *scene.shape)).ravel(), minlength=256)
+        assert by_scene.loc[scene.id].sum(axis=1).tolist() == pixels[:6].tolist()
     pictures = sorted(str(file.relative_to(tmp_path)) for file in (tmp_path / "run/test").rglob("*.png"))
     assert pictures == [*[f"run/test/Tile 4/image_part_{i:03}.png" for i in range(1, 10)], "run/test/confusion.png"]
     latest = command("pointseg.evaluate", "run=run", "checkpoint=last")
@@ -60,6 +69,10 @@ def test_train_evaluate_and_sweep(command: Command, tmp_path: Path) -> None:
         "2_stratified_partial_ce_seed0",
         "3_stratified_partial_ce_seed1",
     ]
+    tested = command("pointseg.evaluate", "-m", f"run=sweep/{folders[0]},nowhere,sweep/{folders[1]}", "split=val")
+    assert tested.code != 0
+    assert "run=nowhere: not the folder of a run" in tested.output
+    assert [(tmp_path / f"sweep/{name}/val/scenes.csv").exists() for name in folders] == [True, True, False, False]
 
 
 def test_a_failed_job_of_a_sweep_does_not_stop_the_others(command: Command, tmp_path: Path) -> None:

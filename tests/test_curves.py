@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from pointseg.reports import claims, experiment, tables
-from pointseg.reports.curves import by_points, needed, savings
+from pointseg.reports.curves import by_points, needed, savings, shares
 from tests.test_report import write_run
 
 
@@ -70,6 +70,23 @@ def test_without_twice_as_many_random_points_half_is_not_judged() -> None:
     found, mean = savings(runs("margin", 0.05, 0, [10]), runs("random", 0.05, 0, [5, 10]))
     assert found[0].difference is None
     assert mean is None
+
+
+def test_the_share_of_every_pixels_score() -> None:
+    table = pd.DataFrame(
+        {
+            "budget": ["1.0", "1.0", "20", "20", "20", "5", "5"],
+            "seed": [0, 1, 0, 1, 2, 0, 1],
+            "points/a": [9000, 9000, 900, 900, 900, 225, 225],
+            "miou": [0.5, 0.4, 0.4, 0.3, 0.9, 0.25, 0.1],
+        }
+    )
+    found = shares(table, "miou")
+    assert [(share.budget, share.n) for share in found] == [("5", 2), ("20", 2), ("1.0", 2)]  # seed 2 has no whole
+    assert [share.miou.mean for share in found] == pytest.approx([0.175, 0.35, 0.45])
+    assert [share.ratio.mean for share in found] == pytest.approx([0.375, 0.775, 1])
+    assert found[0].ratio.half == pytest.approx(0.125 * np.tan(0.475 * np.pi))
+    assert shares(table[table.budget != "1.0"], "miou") == []
 
 
 def test_the_report_of_budgets(tmp_path: Path) -> None:

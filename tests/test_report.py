@@ -1,6 +1,7 @@
 """Statistics against closed forms and scipy, the verdict rules, and the folder that a sweep's report is."""
 
 import json
+import shutil
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -74,9 +75,7 @@ def test_the_randomisation_is_that_of_all_swaps() -> None:
 
     def score(seeds: np.ndarray) -> float:
         labels = np.indices((3, 3)).reshape(2, 9)
-        scores = [
-            jaccard_score(*labels, average=None, sample_weight=seed.sum(0).ravel())[:2].mean() for seed in seeds
-        ]
+        scores = [jaccard_score(*labels, average=None, sample_weight=seed.sum(0).ravel())[:2].mean() for seed in seeds]
         return float(np.mean(scores))
 
     swaps = np.array(list(product([False, True], repeat=6))).reshape(-1, 2, 3, 1, 1)
@@ -164,6 +163,20 @@ def write_run(
     OmegaConf.save({**nodes, "seed": seed, "budget": 0.01, "tile_size": 512, **config}, folder / "config.yaml")
 
 
+def write_test(folder: Path, miou: float, confusion: np.ndarray) -> None:
+    """As pointseg.evaluate leaves it, in three classes of which the last is no land cover."""
+    scores = json.loads((folder / "scores.json").read_text())
+    scores["test"] = {"miou_all_classes": miou - 0.1, "miou_land_cover": miou, "accuracy": miou + 0.2}
+    (folder / "scores.json").write_text(json.dumps(scores))
+    lines = [
+        f"Tile 4/{i},{name},{land},{','.join(map(str, row))}\n"
+        for i, scene in enumerate(confusion)
+        for name, land, row in zip(("Water", "Road", "None"), LAND, scene, strict=True)
+    ]
+    (folder / "test").mkdir()
+    (folder / "test/scenes.csv").write_text("scene,truth,land_cover,Water,Road,None\n" + "".join(lines))
+
+
 @pytest.fixture
 def sweep(tmp_path: Path) -> Path:
     for seed in range(3):
@@ -183,8 +196,12 @@ def test_what_differs_between_the_runs_is_what_is_compared(sweep: Path) -> None:
 
 def test_the_report_of_a_sweep(sweep: Path, tmp_path: Path) -> None:
     folder = tmp_path / "experiments/sampling"
+    folder.mkdir(parents=True)
+    (folder / "scenes.csv").write_text("of an earlier report")
     experiment.write(sweep, folder, examples=0)
+    assert not (folder / "scenes.csv").exists()
     text = (folder / "README.md").read_text()
+    assert not any(title in text for title in ("## Test scores", "over seeds and scenes", "## Share of every"))
     assert "Does it matter how the points are drawn" in text
     assert "python -m pointseg.train -m experiment=sampling\n" in text
     assert "Runs: 6 finished of 7" in text
@@ -225,6 +242,36 @@ def test_the_best_score_is_drawn_against_the_budget(sweep: Path, tmp_path: Path)
     ends, none = axes.containers[0].lines[2][0].get_segments()
     assert ends[:, 1] == pytest.approx([0.2 - (half := confidence([0.1, 0.3]).half), 0.2 + half])
     assert np.isnan(none[:, 1]).all()  # one seed has no interval
+
+
+def test_the_report_of_runs_that_have_been_tested(tmp_path: Path) -> None:
+    confusions = {"random": matrices(50, 60, 70), "stratified": matrices(60, 70, 80)}
+    for seed in range(3):
+        for sampler in confusions:
+            for budget, gain in ((5, 0.0), (1.0, 0.1)):
+                folder = tmp_path / f"sweep/{sampler}{budget}_{seed}"
+                score = 0.4 + gain + 0.001 * seed
+                write_run(folder, sampler, seed, [score], budget=budget)
+                write_test(folder, {"random": score - gain, "stratified": score}[sampler], confusions[sampler])
+    shutil.rmtree(tmp_path / "sweep/random1.0_2/test")  # its scores are there, its scenes are not
+    folder = tmp_path / "label_budget"
+    experiment.write(tmp_path / "sweep", folder, examples=0)
+    text = (folder / "README.md").read_text()
+    assert "| stratified, budget 1.0 | 3 | 0.401 ± 0.002 | 0.501 ± 0.002 | 0.701 ± 0.002 |" in text
+    p = {
+        tuple(cells[:2]): cells[5]
+        for line in text.splitlines()
+        if len(cells := line.strip("| ").split(" | ")) == 8 and "−" in cells[0]
+    }
+    expected = randomisation([confusions["stratified"]] * 3, [confusions["random"]] * 3, LAND)
+    assert p["stratified, budget 5 − random, budget 5", "test_miou_land_cover"] == f"{expected:.4f}"
+    assert p["stratified, budget 5 − random, budget 5", "best_miou"] == "–"
+    assert p["stratified, budget 1.0 − random, budget 1.0", "test_miou_land_cover"] == "–"
+    assert p["stratified, budget 1.0 − stratified, budget 5", "test_miou_land_cover"] == "1.0000"
+    assert "| random | 5 | validation | 3 | 0.501 ± 0.002 | 0.834 ± 0.001 | 0.65 | holds |" in text
+    assert "| stratified | 5 | test | 3 | 0.401 ± 0.002 | 0.800 ± 0.001 | 0.65 | holds |" in text
+    assert "| random | 1.0 | test | 3 | 0.401 ± 0.002 | 1.000 ± 0.000 | – | – |" in text
+    assert_tables_follow_from_the_results(folder)
 
 
 def test_means_stand_with_their_intervals() -> None:

@@ -12,6 +12,8 @@ from pointseg.errors import reading
 from pointseg.reports.statistics import randomisation
 from pointseg.reports.sweeps import Run
 
+TEXT = ("scene", "truth")  # even where it looks like numbers
+
 
 class Scenes(NamedTuple):
     """What a run was tested on, and its confusion (scene, truth, prediction)."""
@@ -29,8 +31,8 @@ def table(of: list[Run], sweep: Path) -> pd.DataFrame:
         file = run.folder / "test" / "scenes.csv"
         if run.finished and file.exists():
             with reading(file, "the confusion of scenes", "run pointseg.evaluate again."):
-                found = pd.read_csv(file, index_col=["scene", "truth", "land_cover"], na_filter=False)
-            tables[str(run.folder.relative_to(sweep))] = found
+                found = pd.read_csv(file, dtype=dict.fromkeys(TEXT, str), na_filter=False)
+                tables[str(run.folder.relative_to(sweep))] = found.set_index([*TEXT, "land_cover"])
     # Runs may differ in their classes; whole numbers with gaps.
     return pd.concat(tables, names=["run"]).astype("Int64") if tables else pd.DataFrame()
 
@@ -39,8 +41,7 @@ def load(file: Path) -> dict[str, Scenes]:
     """By run; empty where there is no such file."""
     if not file.exists():
         return {}
-    text = {"run": str, "scene": str, "truth": str}
-    rows = pd.read_csv(file, dtype=text).set_index([*text, "land_cover"])
+    rows = pd.read_csv(file, dtype=dict.fromkeys(("run", *TEXT), str)).set_index(["run", *TEXT, "land_cover"])
     return {str(run): _scenes(members.dropna(axis=1)) for run, members in rows.groupby(level="run")}
 
 
