@@ -80,7 +80,7 @@ def test_the_randomisation_is_that_of_all_swaps(draw: int) -> None:
     swaps = np.array(list(product([False, True], repeat=6))).reshape(-1, 2, 3, 1, 1)
     differences = [abs(score(np.where(swap, b, a)) - score(np.where(swap, a, b))) for swap in swaps]
     exact = np.mean(np.array(differences) >= differences[0] - 1e-12)
-    assert randomisation(list(a), list(b), LAND) == pytest.approx(exact, abs=0.015)
+    assert randomisation(list(a), list(b), LAND) == pytest.approx(exact, abs=0.02)
 
 
 @pytest.mark.parametrize(
