@@ -274,7 +274,7 @@ def test_a_folder_that_cannot_be_written(command: Command, tmp_path: Path, kind:
     """Below a file: a user who may do anything is refused there too."""
     (tmp_path / "file").write_text("")
     many = ["-m", "seed=0,1"] if kind == "sweep" else []
-    outcome = command("pointseg.train", "dataset=synthetic", f"hydra.{kind}.dir=file/{kind}", *many)
+    outcome = command("pointseg.train", *many, "dataset=synthetic", f"hydra.{kind}.dir=file/{kind}")
     assert outcome.code == 1
     assert outcome.output.strip().endswith(f"choose another folder with hydra.{kind}.dir=<folder>.")
     assert f"file/{kind}: cannot be written (Not a directory)" in outcome.output
