@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pointseg.inference import Views, paste, predict_scene, probabilities, strips, views_at
+from pointseg.inference import Views, averaged_over_flips, paste, predict_scene, probabilities, strips, views_at
 from pointseg.types import Window
 from tests.conftest import ArrayScene
 
@@ -171,3 +171,9 @@ def test_a_block_is_pasted_where_it_lies() -> None:
     paste(class_map, Window(2, 3, 3, 2), torch.tensor([[0, 1], [2, 3], [4, 5]]))
     assert class_map[2:5, 3:5].tolist() == [[0, 1], [2, 3], [4, 5]]
     assert (class_map == 9).sum() == 20 * 30 - 6
+
+
+def test_averaging_over_flips_is_the_mean_over_the_four_mirror_images() -> None:
+    ramp = torch.arange(12.0).view(1, 1, 3, 4)  # 4 row + col, whose mean over mirror images is 5.5 everywhere
+    images = torch.randint(0, 256, (2, 3, 3, 4), dtype=torch.uint8)
+    torch.testing.assert_close(averaged_over_flips(lambda mirrored: mirrored * ramp)(images), images * 5.5)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pointseg.config import construct
 from pointseg.errors import InputError
+from pointseg.losses.balanced_partial_ce import BalancedPartialCrossEntropy
 from pointseg.losses.functional import at_points, cross_entropy, focal, mean_over_points, upsample
 from pointseg.losses.partial_ce import PartialCrossEntropy
 from pointseg.losses.weighted_partial_ce import WeightedPartialCrossEntropy, class_weights
@@ -150,6 +151,13 @@ def test_points_out_of_their_tiles_order_are_refused() -> None:
     positions = torch.tensor([[1.0, 2, 3], [0.0, 2, 3]])
     with pytest.raises(ValueError, match="order of their tiles"):
         Batch(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), positions, torch.zeros(2).long())
+
+
+def test_balanced_weights_are_a_power_of_the_capped_inverse_frequency() -> None:
+    weights = BalancedPartialCrossEntropy([1, 199, 800], cap=100, power=0.5).weights  # of the first, 1000 is capped
+    expected = torch.tensor([100.0, 1000 / 199, 1000 / 800]).sqrt()
+    torch.testing.assert_close(weights / weights[2], expected / expected[2])
+    assert float((weights * torch.tensor([1, 199, 800])).sum()) == pytest.approx(1000)
 
 
 def test_class_weights_are_the_configuration_s_and_not_a_checkpoint_s() -> None:
