@@ -37,13 +37,13 @@ reliability: $(VENV)/installed
 fuzz: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --count 10000
 
-# Breaks the mathematics in 1,200 small ways and prints what the tests notice; half an hour of one core.
+# Breaks the mathematics in 1,200 small ways and says in docs/reliability.md how many the tests notice; half an hour of one core.
 # Afterwards `mutmut show <name>` shows a survivor, `mutmut run <name>` tries it again.
 mutants: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --editable '.[mutants]'
 	rm -rf mutants
 	OMP_NUM_THREADS=1 $(BIN)/mutmut run
-	$(BIN)/python -m benchmarks.mutants
+	$(BIN)/python -m benchmarks.reliability "Mutation testing"
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pointseg needs Python 3.11 or newer; give one as in: make PYTHON=python3.12")'

@@ -1,6 +1,6 @@
 """How many small faults in the mathematics the tests notice: a table of mutmut's results, in Markdown.
 
-make mutants     # 20 minutes of one core; `mutmut show <name>` shows a survivor
+make mutants     # 20 minutes of one core, for docs/reliability.md; `mutmut show <name>` shows a survivor
 
 A mutant is the package with one operator, number, argument, name or string changed. It is killed where one of the tests
 in `[tool.mutmut]` fails. One that is stopped for its time would not end, and counts as killed too.
@@ -20,11 +20,13 @@ def main() -> None:
     modules: dict[str, Counter[str]] = defaultdict(Counter)
     for name, outcome in outcomes.items():
         modules[name.rpartition(".")[0].removeprefix("pointseg.")][outcome] += 1
+    print("Of small faults in the mathematics, one at a time, those that the tests notice.\n")
     print("| module | mutants | killed | survived | timed out | score |", "|---|---|---|---|---|---|", sep="\n")
     for module, counts in sorted(modules.items()):
         print(row(module, counts))
     print(row("all", sum(modules.values(), Counter())))
-    print("\nSurvivors:", *(name for name, outcome in outcomes.items() if outcome in SURVIVED), sep="\n")
+    survivors = (name for name, outcome in outcomes.items() if outcome in SURVIVED)
+    print("\nSurvivors:", *survivors, sep="\n", file=sys.stderr)
 
 
 def row(what: str, counts: Counter[str]) -> str:
