@@ -12,6 +12,8 @@ from typing import Any
 
 import lightning
 import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from lightning import Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -41,7 +43,9 @@ def fit(cfg: DictConfig, folder: Path, choices: dict[str, Any]) -> float:
         logging.getLogger("pointseg").setLevel(logging.ERROR)  # the first process says it
     config = parse(cfg)
     if config.frozen_norm and config.model.get("weights") is None:
-        raise InputError("frozen_norm=true: needs pretrained statistics to keep; give model.weights, or leave it out.")
+        raise InputError(
+            "frozen_norm=true: needs pretrained statistics to keep; give model.weights=<file>, or frozen_norm=false."
+        )
     with processes.in_turn(folder) as folder:
         checkpoint = begin(cfg, config.resume, folder)
         stored = runs.read_scores(folder)
@@ -50,8 +54,11 @@ def fit(cfg: DictConfig, folder: Path, choices: dict[str, Any]) -> float:
             return float(stored["val"]["best"][runs.MONITOR])
         lightning.seed_everything(config.seed, workers=True, verbose=False)
         data, system = runs.build(config, folder)
+    step = _step(checkpoint)
+    if step is not None:
+        log.info("Going on from step %d of %s", step, checkpoint)
     hparams = _hparams(config, choices)
-    logger = TensorBoardLogger(folder, name="", version="", default_hp_metric=False, purge_step=_step(checkpoint))
+    logger = TensorBoardLogger(folder, name="", version="", default_hp_metric=False, purge_step=step)
     logger.hparams.update(hparams)
     keeper = Keeper(folder)
     trainer = make_trainer(
@@ -116,9 +123,10 @@ def _train(trainer: Trainer, system: PointSeg, data: PointData, keeper: Keeper, 
 
 
 def _remedy(trainer: Trainer, keeper: Keeper) -> str:
-    return (
-        f"The same command with hydra.run.dir={trainer.default_root_dir} resume=true goes on from step {keeper.step}."
-    )
+    where = f"hydra.run.dir={trainer.default_root_dir}"
+    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        where = f"hydra.sweep.dir={HydraConfig.get().sweep.dir}"
+    return f"The same command with {where} resume=true goes on from step {keeper.step}."
 
 
 def _step(checkpoint: Path | None) -> int | None:

@@ -58,8 +58,12 @@ def load_run(
     if not (folder / "config.yaml").is_file():
         raise InputError(f"run={folder}: not the folder of a run; it has no config.yaml. Runs lie in outputs/.")
     if not file.is_file():
-        raise InputError(f"run={folder}: has no {file.name}; choose best or last, of a run that was validated.")
+        raise InputError(
+            f"run={folder}: has no {file.name}; its training did not get as far as a validation; see resume=true."
+        )
     config = values(read(folder / "config.yaml"), "model", "tile_size", "overlap", "batch_size", "flips")
+    if flips is None and config["flips"]:
+        log.info("Averaged over the four mirror images, as in training; flips=false is four times as fast")
     flips = config["flips"] if flips is None else flips
     saved: dict[str, Any] = read_checkpoint(file)
     with reading(file, "a run's checkpoint", "train it anew."):
