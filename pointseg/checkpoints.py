@@ -61,7 +61,7 @@ class Keeper(Checkpoint):
         return {"seconds": self.seconds}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.seconds = state["seconds"]
+        self.seconds = float(state["seconds"])
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         self.step = checkpoint["global_step"]

@@ -25,7 +25,7 @@ Scale = Literal["native"] | int
 """`native`, or the side in pixels of the square that every scene is resized to."""
 
 LARGEST = 1 << 29
-"""Pixels of an image or mask here, where it is decoded whole."""
+"""The most pixels of an image or mask here, where it is decoded whole."""
 
 # PIL refuses twice this number. Its own, 89 million, would refuse a map of 14,000 by 14,000 pixels.
 Image.MAX_IMAGE_PIXELS = LARGEST // 2
@@ -109,9 +109,10 @@ def decode(sources: Sequence[Source], legend: Legend, scale: Scale) -> list[Cach
     Raises InputError for a file that cannot be read, an image and mask of different sizes, and a
     mask value that the legend does not know.
     """
-    if scale != "native" and scale < 1:
+    if scale != "native" and not 1 <= scale * scale <= LARGEST:
         raise InputError(
-            f"dataset.scale={scale}: give native, or the side of a square in pixels, as in dataset.scale=512."
+            f"dataset.scale={scale}: give native, or the side of a square in pixels, as in dataset.scale=512; at most "
+            f"{LARGEST:,} pixels."
         )
     folder = cache_folder() / "scenes"
     try:

@@ -222,6 +222,9 @@ class PointSeg(lightning.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.history = checkpoint["history"]
+        values = (value for epoch in self.history for name, value in epoch.items() if name != "confusion")
+        if odd := [value for value in values if not isinstance(value, int | float)]:
+            raise TypeError(f"{odd[0]!r} in place of a score")
         if self.trainer.is_global_zero:  # to which the other processes will add theirs
             for metric, state in zip(self._of_the_epoch(), checkpoint.get("epoch_so_far", []), strict=False):
                 for name, value in state.items():

@@ -236,7 +236,8 @@ def test_truncated_files(layout: Path, kind: str, share: float) -> None:
 
 
 def test_a_scale_that_is_no_size(layout: Path) -> None:
-    refused(r"dataset\.scale=0: give native", layout, scale=0)
+    for scale in (0, -3, 1_000_000):
+        refused(rf"dataset\.scale={scale}: give native", layout, scale=scale)
 
 
 def test_a_fold_that_does_not_exist(layout: Path) -> None:

@@ -172,7 +172,11 @@ def _extents(scenes: Sequence[Raster]) -> str:
 
 
 def _place(table: pd.DataFrame, file: Path, scenes: Sequence[Raster]) -> pd.DataFrame:
-    placed = _by_pixels(table, file, scenes) if "row" in table and "geometry" not in table else _by_map(table, scenes)
+    if "row" in table and "geometry" not in table:
+        placed = _by_pixels(table, file, scenes)
+    else:
+        with reading(file, "points on the map of the images", "give its CRS, as in sampler.crs=EPSG:4326."):
+            placed = _by_map(table, scenes)
     return placed[["point", "scene", "row", "col", "name"]]
 
 
