@@ -5,6 +5,7 @@ pages between data-loading workers and ranks, and a window costs only the pages 
 """
 
 import hashlib
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -109,7 +110,7 @@ def decode(sources: Sequence[Source], legend: Legend, scale: Scale) -> list[Cach
     Raises InputError for a file that cannot be read, an image and mask of different sizes, and a
     mask value that the legend does not know.
     """
-    if scale != "native" and not 1 <= scale * scale <= LARGEST:
+    if scale != "native" and not 1 <= scale <= math.isqrt(LARGEST):
         raise InputError(
             f"dataset.scale={scale}: give native, or the side of a square in pixels, as in dataset.scale=512; at most "
             f"{LARGEST:,} pixels."
