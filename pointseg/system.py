@@ -138,15 +138,14 @@ class PointSeg(lightning.LightningModule):
         return {"class_map": self._evaluate(labelled) if labelled else None}
 
     def test_step(self, labelled: LabelledScene, index: int) -> dict[str, Any]:
-        pooled = self._pooled()
+        before = self._confusion_so_far()
         output = self.validation_step(labelled, index)
-        self.by_scene[labelled.scene.id] = (self._pooled() - pooled).cpu()
+        self.by_scene[labelled.scene.id] = (self._confusion_so_far() - before).cpu()
         return output
 
-    def _pooled(self) -> Int[Tensor, "k k"]:
-        """The confusion of the scenes so far."""
-        pooled: Tensor = self.scene_metrics["confusion"].confmat  # type: ignore[assignment]
-        return pooled.clone()  # updated in place
+    def _confusion_so_far(self) -> Int[Tensor, "k k"]:
+        confusion: Tensor = self.scene_metrics["confusion"].confmat  # type: ignore[assignment]
+        return confusion.clone()  # updated in place
 
     def _evaluate(self, labelled: LabelledScene) -> UInt8[np.ndarray, "h w"] | None:
         """The scene's pixels enter the scores, its points the loss.

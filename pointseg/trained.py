@@ -62,9 +62,10 @@ def load_run(
             f"run={folder}: has no {file.name}; its training did not get as far as a validation; see resume=true."
         )
     config = values(read(folder / "config.yaml"), "model", "tile_size", "overlap", "batch_size", "flips")
-    if flips is None and config["flips"]:
-        log.info("Averaged over the four mirror images, as in training; flips=false is four times as fast")
-    flips = config["flips"] if flips is None else flips
+    if flips is None:
+        flips = config["flips"]
+        if flips:
+            log.info("Averaged over the four mirror images, as the run's scores are; flips=false takes a quarter")
     saved: dict[str, Any] = read_checkpoint(file)
     with reading(file, "a run's checkpoint", "train it anew."):
         bands, (classes, palette) = bands_of(saved["bands"]), legend_of(saved)
