@@ -2,8 +2,8 @@
 
 Forward and backward from logits at stride 8, as the network gives them (channels_last), 1 % of the pixels labelled,
 batch 8. Dense: upsampled, cross entropy with `ignore_index`. Peer: segmentation-models-pytorch's
-`SoftCrossEntropyLoss` on the same. Times are the processor's, of all threads. Bytes: the largest that torch held
-at once, beyond the logits, divided by the batch.
+`SoftCrossEntropyLoss` on the same. Times are the wall's. Bytes: the largest that torch held at once, beyond the logits,
+divided by the batch.
 """
 
 from collections.abc import Callable
@@ -28,23 +28,31 @@ STRIDE = 8
 
 @dataclass(frozen=True)
 class Size:
-    """cases: (classes, side of the tile in pixels)."""
+    """cases: (classes, side of the tile in pixels, threads)."""
 
-    cases: tuple[tuple[int, int], ...]
+    cases: tuple[tuple[int, int, int], ...]
     batch: int
     rounds: int
 
 
 SIZES = {
-    "tiny": Size(((6, 64),), 2, 2),
-    "quick": Size(((6, 512), (20, 512), (6, 1024)), 8, 15),
-    "full": Size(((6, 512), (20, 512), (100, 512), (6, 1024), (20, 1024), (100, 1024)), 8, 15),
+    "tiny": Size(((6, 64, 1),), 2, 2),
+    "quick": Size(((6, 512, 1), (6, 512, 2), (20, 512, 2), (6, 1024, 2)), 8, 15),
+    "full": Size(
+        (
+            *((6, 512, 1), (6, 512, 2), (20, 512, 2), (100, 512, 2)),
+            *((6, 1024, 1), (6, 1024, 2), (20, 1024, 2), (100, 1024, 2)),
+        ),
+        *(8, 5),
+    ),
 }
 
 
 def run(size: Size, folder: Path) -> str:
     rows = []
-    for classes, side in size.cases:
+    threads_before = torch.get_num_threads()
+    for classes, side, threads in size.cases:
+        torch.set_num_threads(threads)
         batch = draw(size.batch, side, classes)
         mask = dense(batch)
         contenders: dict[str, Callable[[Tensor], Tensor]] = {
@@ -60,9 +68,10 @@ def run(size: Size, folder: Path) -> str:
         samples = in_turn(steps, size.rounds)
         for name, loss in contenders.items():
             held = peak(partial(step, loss, logits)) / size.batch / 1e6
-            milliseconds = f"{number(1e3 * median(samples[name], 'processor'))}"
-            rows.append([classes, f"{side}²", name, milliseconds, ratio(samples, name, "dense"), number(held)])
-    head = ["classes", "tile", "loss", "ms a step", "times the dense one's speed", "MB an image"]
+            speed = ratio(samples, name, "dense", "wall")
+            rows.append([classes, f"{side}²", threads, name, number(1e3 * median(samples[name])), speed, number(held)])
+    torch.set_num_threads(threads_before)
+    head = ["classes", "tile", "threads", "loss", "ms a step", "times the dense one's speed", "MB an image"]
     return table(head, rows)
 
 

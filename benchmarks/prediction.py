@@ -3,9 +3,9 @@
 Speed: *network alone* is the network's forward on the windows of the scene, one resident batch after the other;
 *prediction* is what `python -m pointseg.predict` does for a map (reading, forward, upsampling, softmax, blending,
 writing the cloud-optimised GeoTIFF); *validation* what training does for a scene (scores, class map). Megapixels are
-the scene's; ratios are of seconds in the same round (1: nothing but the network), by the processor's clock: median
-(quartiles). Growth: `python -m pointseg.predict` as a process, on empty scenes, with a network of one convolution, so
-that pointseg's own share shows; peak memory is the process's.
+the scene's; ratios are of seconds in the same round (1: nothing but the network): median (quartiles). Growth:
+`python -m pointseg.predict` as a process, on empty scenes, with a network of one convolution, so that pointseg's own
+share shows; peak memory is the process's.
 """
 
 import os
@@ -23,7 +23,19 @@ import numpy as np
 import rasterio
 import torch
 
-from benchmarks.common import SMALL, TINY_SCENES, Seconds, configuration, in_turn, median, number, ratio, table, timed
+from benchmarks.common import (
+    SMALL,
+    TINY_SCENES,
+    Samples,
+    Seconds,
+    configuration,
+    in_turn,
+    median,
+    number,
+    ratio,
+    table,
+    timed,
+)
 from pointseg.fit import fit
 from pointseg.maps import Settings, predict_map
 from pointseg.rasters import Raster, open_rasters
@@ -49,7 +61,7 @@ class Size:
 SIZES = {
     "tiny": Size(("unet",), 96, 64, 1, (128,)),
     "quick": Size(("deeplabv3plus_mobilenet_v2",), 1024, 256, 3, (1000, 2000, 4000)),
-    "full": Size(("deeplabv3plus_mobilenet_v2", "deeplabv3_resnet50"), 2048, 512, 5, (8000, 16000, 30000)),
+    "full": Size(("deeplabv3plus_mobilenet_v2", "deeplabv3_resnet50"), 2048, 512, 3, (8000, 16000, 30000)),
 }
 
 
@@ -60,7 +72,7 @@ def run(size: Size, folder: Path) -> str:
         trained = place / "small"
         train(trained, *SMALL, "tile_size=512", "overlap=64", "batch_size=8")
         grown = [growth(trained, place, side) for side in size.growing]
-    head = ["network", "tile", "contender", "Mpx/s", "of the network alone"]
+    head = ["network", "tile", "contender", "Mpx/s", "of the network alone, processor", "wall"]
     grown_head = ["scene", "wall s", "processor s", "s per Mpx, processor", "peak memory, MB"]
     return f"{table(head, rows)}\n{table(grown_head, grown)}"
 
@@ -93,9 +105,13 @@ def speed(size: Size, model: str, place: Path) -> list[list[object]]:
     samples = in_turn(contenders, size.rounds)
     pixels = size.side**2 / 1e6
     return [
-        [model, f"{size.tile}²", name, number(pixels / median(times)), ratio(samples, name, "network alone")]
+        [model, f"{size.tile}²", name, number(pixels / median(times)), *ratios(samples, name)]
         for name, times in samples.items()
     ]
+
+
+def ratios(samples: Samples, name: str) -> list[str]:
+    return [ratio(samples, name, "network alone", clock) for clock in ("processor", "wall")]
 
 
 def alone(trained: Trained, size: Size) -> None:

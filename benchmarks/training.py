@@ -3,22 +3,25 @@
 Every contender trains the same network (a copy each, from the same weights) with the same optimiser on tiles of the
 same scenes with the same points, of pointseg's loader and augmentation; peers get the points as a dense mask, elsewhere
 `ignore_index`. *Network alone*: forward and backward of the mean logit and the optimiser's step on one resident batch
-in channels_last. *pointseg*: what `python -m pointseg.train` does between steps, metrics and TensorBoard included.
-*torchgeo*: its SemanticSegmentationTask under Lightning's Trainer. *smp*: segmentation-models-pytorch's
-SoftCrossEntropyLoss in a plain loop. *plain loop*: dense upsampling and torch's cross entropy. Peers compute in torch's
-default layout (NCHW), as they come. Images per second are by the wall's clock; ratios are of seconds in the same round
-(above 1: pointseg is faster), by the processor's and by the wall's clock: median (quartiles).
+in channels_last. *pointseg*: what `python -m pointseg.train` does between steps, metrics and TensorBoard included;
+these two keep freed memory (`pointseg.memory`), as `pointseg.train` does and the peers do not. *torchgeo*: its
+SemanticSegmentationTask under Lightning's Trainer. *smp*: segmentation-models-pytorch's SoftCrossEntropyLoss in a plain
+loop. *plain loop*: dense upsampling and torch's cross entropy. Peers compute in torch's default layout (NCHW), as they
+come. Every round of a contender is a process of its own. Images per second are by the wall's clock; ratios are of
+seconds in the same round (above 1: pointseg is faster), by the processor's and by the wall's clock: median (quartiles).
 """
 
-import copy
+import logging
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import segmentation_models_pytorch as smp
 import torch
@@ -45,41 +48,44 @@ from benchmarks.common import (
     table,
 )
 from benchmarks.loss import dense
-from pointseg import runs
+from pointseg import memory, runs
 from pointseg.config import TrainConfig, construct, parse
-from pointseg.data import PointData
 from pointseg.fit import make_trainer
 from pointseg.losses.functional import upsample
-from pointseg.system import PointSeg
 from pointseg.types import IGNORE, Batch
 
 SKIPPED = 1  # steps of a round before the clock starts
 
 
-@dataclass(frozen=True)
-class Size:
-    """cases: (model, side of the tile in pixels, batch). steps: timed in a round."""
+class Case(NamedTuple):
+    """side: of the tile, in pixels. steps: timed in a round."""
 
-    cases: tuple[tuple[str, int, int], ...]
+    model: str
+    side: int
+    batch: int
     steps: int
     rounds: int
+
+
+@dataclass(frozen=True)
+class Size:
+    cases: tuple[Case, ...]
     scenes: tuple[str, ...] = (
         *("dataset.tiles=6", "dataset.size=1536", "dataset.split={train: [1, 2, 3, 4], val: [5], test: [6]}"),
     )
 
 
 SIZES = {
-    "tiny": Size((("unet", 32, 2),), 1, 1, TINY_SCENES),
-    "quick": Size((("deeplabv3plus_mobilenet_v2", 256, 8),), 1, 3),
+    "tiny": Size((Case("unet", 32, 2, 1, 1),), TINY_SCENES),
+    "quick": Size((Case("deeplabv3plus_mobilenet_v2", 256, 8, 4, 3),)),
     "full": Size(
         (
-            ("deeplabv3plus_mobilenet_v2", 256, 8),
-            ("deeplabv3_mobilenet_v2", 256, 8),
-            ("deeplabv3_mobilenet_v3", 256, 8),
-            ("lraspp_mobilenet_v3", 256, 8),
-            ("deeplabv3_resnet50", 512, 4),
-        ),
-        *(5, 9),
+            Case("deeplabv3plus_mobilenet_v2", 256, 8, 6, 5),
+            Case("deeplabv3_mobilenet_v2", 256, 8, 6, 3),
+            Case("deeplabv3_mobilenet_v3", 256, 8, 6, 3),
+            Case("lraspp_mobilenet_v3", 256, 8, 6, 3),
+            Case("deeplabv3_resnet50", 512, 4, 1, 2),
+        )
     ),
 }
 
@@ -88,44 +94,59 @@ def run(size: Size, folder: Path) -> str:
     warnings.filterwarnings("ignore", module="lightning")
     rows = []
     shares = ""
-    for model, side, batch in size.cases:
-        overrides = ("dataset=synthetic", f"model={model}", "model.weights=null", "optimizer=adamw", "loss=partial_ce")
-        cfg = configuration(*overrides, f"tile_size={side}", "overlap=16", f"batch_size={batch}", *size.scenes)
-        with tempfile.TemporaryDirectory() as place:
-            config = parse(cfg)
-            data, system = runs.build(config, Path(place))
-            contenders = each(config, data, system, size.steps, Path(place))
-            samples = in_turn(contenders, size.rounds, warmup=0)  # each round has its own skipped steps
-            shares += profiled(model, contenders["pointseg"])
+    for case in size.cases:
+        contenders = {name: partial(alone, one_round, name, case, size.scenes) for name in CONTENDERS}
+        samples = in_turn(contenders, case.rounds, warmup=0)  # each round has its own skipped steps
+        shares += alone(profiled, case, size.scenes)
         for name, times in samples.items():
-            images = number(batch * size.steps / median(times))
+            images = number(case.batch * case.steps / median(times))
             ratios = [ratio(samples, "pointseg", name, clock) for clock in ("processor", "wall")]
-            rows.append([model, f"{side}²", batch, name, images, *ratios])
+            rows.append([case.model, f"{case.side}²", case.batch, name, images, *ratios])
     head = ["network", "tile", "batch", "contender", "images/s", "pointseg to it, processor", "wall"]
     return f"{table(head, rows)}\n{shares}"
 
 
-def each(
-    config: TrainConfig, data: PointData, system: PointSeg, steps: int, place: Path
-) -> dict[str, Callable[[], Seconds]]:
-    """The contenders, as functions that train for a round and give the seconds of its timed steps."""
+Result = TypeVar("Result")
+
+
+def alone(work: Callable[..., Result], *arguments: Any) -> Result:
+    """The work's result, from a process of its own: what memory one contender keeps is no other's."""
+    with ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (torch.get_num_threads(),)) as pool:
+        return pool.submit(work, *arguments).result()
+
+
+CONTENDERS = ("network alone", "pointseg", "torchgeo", "smp", "plain loop")
+
+
+def one_round(contender: str, case: Case, scenes: Sequence[str]) -> Seconds:
+    """Of a round's timed steps."""
+    warnings.filterwarnings("ignore", module="lightning")
+    logging.getLogger("lightning").setLevel(logging.ERROR)
+    overrides = ("dataset=synthetic", f"model={case.model}", "model.weights=null", "optimizer=adamw", "loss=partial_ce")
+    sizes = (f"tile_size={case.side}", "overlap=16", f"batch_size={case.batch}")
+    config = parse(configuration(*overrides, *sizes, *scenes))
     device = torch.device("cpu" if runs.on_cpu(config) else "cuda")
-    loader = data.train_dataloader()
-    standard = copy.deepcopy(system.model).to(memory_format=torch.contiguous_format)
-    plain = nn.CrossEntropyLoss(ignore_index=IGNORE)
-    peer = smp.losses.SoftCrossEntropyLoss(smooth_factor=0.0, ignore_index=IGNORE)
     optimise = partial(construct, config.optimizer)
-    resident = next(iter(loader)).to(device)
-    free = Loop(copy.deepcopy(system.model), lambda logits, batch: logits.mean(), optimise, device)
-    return {
-        "network alone": lambda: free(iter([resident] * (SKIPPED + steps))),
-        "pointseg": partial(fit, system, loader, config, steps, place),
-        "torchgeo": partial(fit, Torchgeo(copy.deepcopy(standard), optimise), Masked(loader), config, steps, place),
-        "smp": partial(Loop(copy.deepcopy(standard), partial(densely, peer), optimise, device).over, loader, steps),
-        "plain loop": partial(
-            Loop(copy.deepcopy(standard), partial(densely, plain), optimise, device).over, loader, steps
-        ),
-    }
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        data, system = runs.build(config, place)
+        loader = data.train_dataloader()
+        if contender in ("network alone", "pointseg"):
+            if device.type == "cpu":
+                memory.keep_freed()
+            if contender == "pointseg":
+                return fit(system, loader, config, case.steps, place)
+            resident = next(iter(loader)).to(device)
+            loop = Loop(system.model, lambda logits, batch: logits.mean(), optimise, device)
+            return loop(iter([resident] * (SKIPPED + case.steps)))
+        network = system.model.to(memory_format=torch.contiguous_format)
+        if contender == "torchgeo":
+            return fit(Torchgeo(network, optimise), Masked(loader), config, case.steps, place)
+        loss = LOSSES[contender](ignore_index=IGNORE)
+        return Loop(network, partial(densely, loss), optimise, device).over(loader, case.steps)
+
+
+LOSSES = {"smp": partial(smp.losses.SoftCrossEntropyLoss, smooth_factor=0.0), "plain loop": nn.CrossEntropyLoss}
 
 
 def fit(system: Any, loader: Any, config: TrainConfig, steps: int, place: Path) -> Seconds:
@@ -224,12 +245,12 @@ class Masked:
         return ({"image": batch.images.contiguous(), "mask": dense(batch)} for batch in self.loader)
 
 
-def profiled(model: str, round_of_training: Callable[[], Seconds]) -> str:
+def profiled(case: Case, scenes: Sequence[str]) -> str:
     """What a round of pointseg's training spends the processor's time on, by torch's operators."""
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
-        round_of_training()
+        one_round("pointseg", case, scenes)
     events = profiler.key_averages()
     total = sum(event.self_cpu_time_total for event in events)
     most = sorted(events, key=lambda event: -event.self_cpu_time_total)[:8]
     listed = ", ".join(f"{event.key} {event.self_cpu_time_total / total:.0%}" for event in most)
-    return f"Profile of a round of pointseg's training, {model}, torch's operators by their own time: {listed}.\n"
+    return f"Profile of a round of pointseg's training, {case.model}, torch's operators by their own time: {listed}.\n"

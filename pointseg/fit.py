@@ -20,7 +20,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig
 
-from pointseg import metrics, processes, runs
+from pointseg import memory, metrics, processes, runs
 from pointseg.checkpoints import Keeper, WholeFiles, begin
 from pointseg.config import TrainConfig, construct, parse
 from pointseg.data import PointData
@@ -53,6 +53,8 @@ def fit(cfg: DictConfig, folder: Path, choices: dict[str, Any]) -> float:
             log.info("%s: this run is finished; its stored score is used.", folder)
             return float(stored["val"]["best"][runs.MONITOR])
         lightning.seed_everything(config.seed, workers=True, verbose=False)
+        if runs.on_cpu(config):
+            memory.keep_freed()
         data, system = runs.build(config, folder)
     step = _step(checkpoint)
     if step is not None:
