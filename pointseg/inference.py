@@ -29,7 +29,9 @@ class Imagery(Protocol):
 
 def probabilities(network: nn.Module, images: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
     """The class probabilities at every pixel, by a network that gives logits at its own stride."""
-    return upsample(network(images).float(), (images.shape[2], images.shape[3])).softmax(1)
+    # Class after class in memory: torch's softmax over the last axis, where channels_last has them, is slow on a CPU.
+    logits = network(images).float().contiguous()
+    return upsample(logits, (images.shape[2], images.shape[3])).softmax(1)
 
 
 def averaged_over_flips(predict: Predict) -> Predict:
