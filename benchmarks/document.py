@@ -1,4 +1,4 @@
-"""benchmarks/README.md: a section for each row, replaced when the row is run; other text stays."""
+"""Documents with sections that commands write, each replaced when its command is run; other text stays."""
 
 import os
 import platform
@@ -16,7 +16,7 @@ PACKAGES = ("torch", "torchvision", "lightning", "torchgeo", "segmentation-model
 
 
 def replace(file: Path, name: str, title: str, body: str) -> None:
-    """The row's section in `file`, between two comments with its name; a new row's is put at the end."""
+    """The section in `file`, between two comments with its name; a new one is put at the end."""
     content = file.read_text() if file.exists() else ""
     section = f"<!-- {name} -->\n## {title}\n\n{body.strip()}\n<!-- end of {name} -->\n"
     pattern = rf"<!-- {name} -->\n.*?<!-- end of {name} -->\n"

@@ -22,6 +22,7 @@ import torch
 from omegaconf import OmegaConf
 from rasterio.transform import Affine, from_origin
 
+from benchmarks.common import table
 from pointseg import metrics
 from pointseg.config import CONF, construct
 from pointseg.scenes import whole
@@ -104,9 +105,9 @@ def report(folder: Path, arguments: argparse.Namespace, dataset: Dataset, mask: 
         "the network's own": scores(folder / "map.tif", mask, dataset),
         "class shares estimated (`calibrate prior=estimate`)": scores(folder / "calibrated.tif", mask, dataset),
     }
-    lines = [f"| {name} | {s['accuracy']:.3f} | {s['miou_all_classes']:.3f} |" for name, s in rows.items()]
+    lines = [[name, f"{s['accuracy']:.3f}", f"{s['miou_all_classes']:.3f}"] for name, s in rows.items()]
     edges = [
-        f"| {axis} | {at:.3f} | {low:.3f} to {high:.3f} |"
+        [axis, f"{at:.3f}", f"{low:.3f} to {high:.3f}"]
         for axis, at, low, high in seams(folder / "map_probabilities.tif")
     ]
     return "\n".join(
@@ -117,14 +118,11 @@ def report(folder: Path, arguments: argparse.Namespace, dataset: Dataset, mask: 
             f"{mask.shape[1]:,} pixels, {arguments.points} points of each class.\n",
             f"At the held-out points: accuracy {held_out['accuracy']:.3f} ({low:.3f} to {high:.3f}). On the "
             f"{int((mask != IGNORE).sum()):,} labelled pixels of the scene:\n",
-            "| map | accuracy | mean IoU |\n|---|---|---|",
-            *lines,
-            "\nSeams: the mean difference of probabilities between neighbouring pixels across the edges of windows, as "
+            table(["map", "accuracy", "mean IoU"], lines),
+            "Seams: the mean difference of probabilities between neighbouring pixels across the edges of windows, as "
             "a multiple of that across all other lines; beside it the same of lines 4 to 60 pixels from the edges, by "
             "multiples of the network's stride of 4, whose pattern every window shows: the lowest and the highest.\n",
-            "| across | at window edges | elsewhere |\n|---|---|---|",
-            *edges,
-            "",
+            table(["across", "at window edges", "elsewhere"], edges),
         ]
     )
 

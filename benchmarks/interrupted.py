@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from benchmarks.common import table
+
 RUN = [  # a network with dropout, whose learning rate follows a schedule, so that there is much to be restored
     *("dataset=synthetic", "dataset.tiles=3", "dataset.size=96", "dataset.split={train: [1], val: [2], test: [3]}"),
     *("model=deeplabv3plus_mobilenet_v2", "model.weights=null", "tile_size=32", "overlap=8", "budget=40"),
@@ -47,16 +49,15 @@ def main() -> None:
             _trial(Path(name, str(trial)), whole, rng.uniform(0, seconds), SIGNALS[trial % len(SIGNALS)])
             for trial in trials
         ]
-    alike = sum(row.endswith("yes |") for row in rows)
-    print(f"{alike} of {len(rows)} runs that were interrupted ended with the checkpoint of one that was not, bit for")
+    same = sum(row[-1] == "yes" for row in rows)
+    print(f"{same} of {len(rows)} runs that were interrupted ended with the checkpoint of one that was not, bit for")
     print("bit: weights, optimiser, schedule and scores.\n")
-    print("| trial | signal | after, s | last.ckpt then | half a file under its final name | the same in the end |")
-    print("|---|---|---|---|---|---|")
-    print("\n".join(f"| {trial} {row}" for trial, row in enumerate(rows, 1)))
-    sys.exit(alike < len(rows))
+    head = ["trial", "signal", "after, s", "last.ckpt then", "half a file under its final name", "the same in the end"]
+    print(table(head, [[trial, *row] for trial, row in enumerate(rows, 1)]))
+    sys.exit(same < len(rows))
 
 
-def _trial(folder: Path, whole: Path, moment: float, number: signal.Signals) -> str:
+def _trial(folder: Path, whole: Path, moment: float, number: signal.Signals) -> list[object]:
     """Interrupt a run after `moment` seconds (if it has not finished), and go on with it: the rest of its row."""
     _start(folder, moment, number)
     last = folder / "last.ckpt"
@@ -65,7 +66,7 @@ def _trial(folder: Path, whole: Path, moment: float, number: signal.Signals) -> 
     _start(folder)
     names = ("last.ckpt", "best.ckpt")
     same = all(alike(without_seconds(read(folder / name)), without_seconds(read(whole / name))) for name in names)
-    return f"| {number.name} | {moment:.1f} | {there} | {len(half) or 'none'} | {'yes' if same else 'NO'} |"
+    return [number.name, f"{moment:.1f}", there, len(half) or "none", "yes" if same else "NO"]
 
 
 def _start(folder: Path, moment: float | None = None, number: signal.Signals = signal.SIGKILL) -> float:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from benchmarks.common import TINY_SCENES, configuration
+from benchmarks.common import TINY_SCENES, configuration, table
 from pointseg import fit
 
 DEMO = [  # experiment=demo on one tile of its scenes
@@ -27,13 +27,13 @@ class Watch(Callback):
 
     def __init__(self, every: int) -> None:
         self.every = every
-        self.seen: list[tuple[int, float, int]] = []
+        self.seen: list[tuple[int, int, int]] = []
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         epoch = trainer.current_epoch + 1
         if epoch % self.every == 0:
             pages = int(Path("/proc/self/statm").read_text().split()[1])
-            resident = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+            resident = pages * os.sysconf("SC_PAGE_SIZE") // 2**20
             self.seen.append((epoch, resident, len(os.listdir("/proc/self/fd"))))
 
 
@@ -53,8 +53,7 @@ def main() -> None:
         os.environ["POINTSEG_CACHE"] = f"{folder}/cache"
         fit.fit(configuration(*DEMO, f"trainer.max_epochs={epochs}"), Path(folder), {})
     print("The demo's configuration on one small tile, validated, shown and kept in each epoch.\n")
-    print("| epoch | resident memory, MiB | open files |\n|---|---|---|")
-    print("\n".join(f"| {epoch} | {resident:.0f} | {files} |" for epoch, resident, files in watch.seen))
+    print(table(["epoch", "resident memory, MiB", "open files"], watch.seen))
 
 
 if __name__ == "__main__":
