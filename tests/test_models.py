@@ -15,6 +15,7 @@ from pointseg.errors import InputError
 from pointseg.losses.functional import upsample
 from pointseg.models import networks
 from pointseg.models.weights import read_checkpoint, restore
+from pointseg.trained import fold_norms
 from pointseg.types import RGB, Bands
 from tests.conftest import CONF, options
 
@@ -46,6 +47,24 @@ def test_logits_lie_at_the_network_s_stride_and_gradients_reach_everything(name:
     logits.square().mean().backward()
     untouched = [key for key, parameter in network.named_parameters() if parameter.grad is None]
     assert untouched == []
+
+
+@pytest.mark.parametrize(
+    "name", ["deeplabv3plus_mobilenet_v2", "deeplabv3_mobilenet_v3", "lraspp_mobilenet_v3", "unet"]
+)
+def test_a_batch_norm_that_is_part_of_a_convolution_changes_no_logit(name: str) -> None:
+    network = build(name)
+    norms = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
+    for norm in norms:  # far from the identity, with which a network begins
+        nn.init.uniform_(norm.weight, 0.5, 1.5)
+        nn.init.normal_(norm.bias)
+        norm.running_mean, norm.running_var = torch.randn(norm.num_features), torch.rand(norm.num_features) + 0.5
+    images = torch.randint(0, 256, (1, 3, 64, 96), dtype=torch.uint8)
+    with torch.no_grad():
+        before = network.eval()(images)
+        after = fold_norms(network)(images)
+    torch.testing.assert_close(after, before, rtol=1e-3, atol=1e-4 * float(before.abs().max()))
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in network.modules())
 
 
 @pytest.mark.parametrize(
