@@ -41,7 +41,7 @@ from pointseg.maps import Settings, predict_map
 from pointseg.rasters import Raster, open_rasters
 from pointseg.runs import load
 from pointseg.scenes import CachedScene
-from pointseg.system import LabelledScene
+from pointseg.system import LabelledScene, PointSeg
 from pointseg.tiles import cover
 from pointseg.trained import Trained, load_run
 
@@ -69,10 +69,10 @@ SIZES = {
 def run(size: Size, folder: Path) -> str:
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        rows = [row for model in size.models for row in speed(size, model, place)]
         trained = place / "small"
         train(trained, *SMALL, "tile_size=512", "overlap=64", "batch_size=8")
-        grown = [growth(trained, place, side) for side in size.growing]
+        grown = [growth(trained, place, side) for side in size.growing]  # first: its memory is not below this process's
+        rows = [row for model in size.models for row in speed(size, model, place)]
     head = ["network", "tile", "contender", "Mpx/s", "of the network alone, processor", "wall"]
     grown_head = ["scene", "wall s", "processor s", "s per Mpx, processor", "peak memory, MB"]
     return f"{table(head, rows)}\n{table(grown_head, grown)}"
@@ -101,7 +101,7 @@ def speed(size: Size, model: str, place: Path) -> list[list[object]]:
     contenders: dict[str, Callable[[], Seconds]] = {
         "network alone": partial(timed, partial(alone, system.model, trained.device, size)),
         "prediction": partial(timed, partial(map_anew, trained, raster, place / "map.tif", settings)),
-        "validation": partial(timed, torch.inference_mode()(partial(system.validation_step, labelled, 0))),
+        "validation": partial(timed, torch.inference_mode()(partial(validate, system, labelled))),
     }
     samples = in_turn(contenders, size.rounds)
     pixels = size.side**2 / 1e6
@@ -123,6 +123,11 @@ def alone(network: nn.Module, device: torch.device, size: Size) -> None:
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, device.type == "cuda"):
         for first in range(0, windows, 4):
             network(images[: min(4, windows - first)])
+
+
+def validate(system: PointSeg, scene: LabelledScene) -> None:
+    system.on_validation_start()
+    system.validation_step(scene, 0)
 
 
 def map_anew(trained: Trained, raster: Raster, file: Path, settings: Settings) -> None:

@@ -2,12 +2,12 @@
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Int
 from omegaconf import DictConfig
 from tqdm import tqdm
 
@@ -16,16 +16,13 @@ from pointseg.config import construct, values
 from pointseg.datasets import aerial, scenes
 from pointseg.errors import collected, fault, separately
 from pointseg.files import writing
-from pointseg.scenes import whole
+from pointseg.seams import CUT, agreement, seams
 from pointseg.types import IGNORE, Dataset, Scene, Window
 
 log = logging.getLogger(__name__)
 
 PIXELS = 1 << 24  # of an image that are read at a time
-AERIAL, SYNTHETIC = "pointseg.datasets.aerial.aerial", "pointseg.datasets.synthetic.synthetic"
-CUTS = 3  # of a tile of theirs, along each side
-
-Mask = UInt8[np.ndarray, "h w"]
+AERIAL = "pointseg.datasets.aerial.aerial"
 
 
 @dataclass
@@ -48,8 +45,9 @@ def audit(cfg: DictConfig) -> list[str]:
         dataset = construct(config["dataset"], sampler=construct(config["sampler"]), points=config["points"])
         _compare(dataset, findings)
         _count(dataset, findings)
-        if config["dataset"]["_target_"] in (AERIAL, SYNTHETIC):
-            findings.seams = seams([scene for split in dataset.splits.values() for scene in split])
+        if config["dataset"]["_target_"] in CUT:
+            cut = seams([scene for split in dataset.splits.values() for scene in split], len(dataset.classes))
+            findings.seams = {tile: (agreement(found.across), agreement(found.beside)) for tile, found in cut.items()}
         if config["dataset"]["_target_"] == AERIAL:
             _check_complete(aerial.find(config["dataset"]["root"]))
         if config["points"] is not None and dataset.points is None:
@@ -129,7 +127,7 @@ def _count(dataset: Dataset, findings: Findings) -> None:
 def _check_complete(folder: Path) -> None:
     """Name images of the 3×3 of a tile of which neither half is there; where one is, the reader has said so."""
     there = {(file.parts[-3], file.stem) for file in folder.glob("Tile */*/image_part_*")}
-    parts = [f"image_part_{number + 1:03}" for number in range(CUTS * CUTS)]
+    parts = [f"image_part_{number + 1:03}" for number in range(aerial.CUTS**2)]
     tiles = sorted({tile for tile, _ in there})
     if lacking := [f"{tile}/{part}" for tile in tiles for part in parts if (tile, part) not in there]:
         fault(f"{folder}: has neither image nor mask of {', '.join(lacking)}; restore them, see {aerial.PAGE}.")
@@ -140,45 +138,6 @@ def _check_points(dataset: Dataset, folder: Path) -> None:
         for scene in dataset.splits[split]:
             with separately():
                 points.load(points.file_of(folder, scene), scene, dataset.classes)
-
-
-def seams(parts: Sequence[Scene]) -> dict[str, tuple[float, float]]:
-    """Tile → the share of pixel pairs of equal class across its cuts, and one pixel beside them within the images.
-
-    parts: images of tiles cut 3×3, `<tile>/image_part_<001 to 009>`, row by row. Masks of neighbours were drawn
-    apart: where they agree less across a cut than inside, annotators did. Pixels of no class are left out, and
-    tiles of which no two neighbours are there.
-    """
-    masks = {scene.id: scene.mask(whole(scene)) for scene in parts}
-    found: dict[str, list[Int[np.ndarray, "2 2"]]] = {}
-    for scene in sorted(parts, key=lambda scene: (len(scene.group), scene.id)):  # Tile 10 after Tile 9
-        stem, _, number = scene.id.rpartition("_")
-        right, below = (f"{stem}_{int(number) + step:03}" for step in (1, CUTS))
-        pairs = []
-        if int(number) % CUTS and right in masks:
-            pairs.append((masks[scene.id].T, masks[right].T))
-        if below in masks:
-            pairs.append((masks[scene.id], masks[below]))
-        found.setdefault(scene.group, []).extend(_agreement(*pair) for pair in pairs)
-    return {tile: _ratios(np.sum(counts, 0)) for tile, counts in found.items() if counts}
-
-
-def _agreement(upper: Mask, lower: Mask) -> Int[np.ndarray, "2 2"]:
-    """[[equal, pairs] across the border of two masks, [equal, pairs] beside it, in both]."""
-    width = min(upper.shape[1], lower.shape[1])
-    across = _equal(upper[-1, :width], lower[0, :width])
-    beside = _equal(upper[-2, :width], upper[-1, :width]) + _equal(lower[0, :width], lower[1, :width])
-    return np.stack([across, beside])
-
-
-def _equal(one: UInt8[np.ndarray, "n"], other: UInt8[np.ndarray, "n"]) -> Int[np.ndarray, "2"]:
-    labelled = (one != IGNORE) & (other != IGNORE)
-    return np.array([(labelled & (one == other)).sum(), labelled.sum()])
-
-
-def _ratios(counts: Int[np.ndarray, "2 2"]) -> tuple[float, float]:
-    across, beside = counts[:, 0] / np.maximum(counts[:, 1], 1)
-    return float(across), float(beside)
 
 
 def _shares(findings: Findings) -> dict[str, np.ndarray]:

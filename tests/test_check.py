@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from rasterio.transform import Affine
 
-from pointseg.audit import audit, seams
+from pointseg.audit import audit
 from pointseg.config import CONF
 from pointseg.datasets.folder import _files
 from pointseg.errors import InputError, collected, fault, reading, separately
 from pointseg.points import file_of
 from pointseg.rasters import find
+from pointseg.seams import agreement, seams
 from pointseg.types import IGNORE, Scene
 from tests.conftest import COLOURS, ArrayScene, Outcome
 from tests.site import NAMES, frame, pixels, write_image
@@ -104,15 +105,20 @@ def test_masks_and_class_shares_agree_with_closed_forms() -> None:
     mask = np.zeros((4, 5), np.uint8)
     parts = [ArrayScene(f"T/image_part_{i:03}", mask, mask.copy(), "T") for i in range(1, 10)]
     scenes: list[Scene] = list(parts)
-    assert seams(scenes) == {"T": (1.0, 1.0)}
+
+    def agreements() -> list[float]:
+        return [agreement(pairs) for pairs in seams(scenes, 3)["T"]]
+
+    assert agreements() == [1, 1]
     # Six cuts between columns of 4 pairs and six between rows of 5: 54 pairs, and twice as many beside them.
     parts[0].labels[0, -1] = 1  # one pair across the cut to the right, one beside it
-    assert seams(scenes)["T"] == pytest.approx((53 / 54, 107 / 108))
+    assert agreements() == pytest.approx((53 / 54, 107 / 108))
+    assert np.array_equal(seams(scenes, 3)["T"].across, [[106, 1, 0], [1, 0, 0], [0, 0, 0]])  # either way round
     parts[0].labels[1, -1] = IGNORE  # is in one pair across, and one beside
-    assert seams(scenes)["T"] == pytest.approx((52 / 53, 106 / 107))
+    assert agreements() == pytest.approx((52 / 53, 106 / 107))
     parts[4].labels[:] = 2  # its four cuts disagree, and nothing beside them
-    assert seams(scenes)["T"][0] == pytest.approx((53 - 1 - 18) / 53)
-    assert seams(scenes[:1]) == {}
+    assert agreements()[0] == pytest.approx((53 - 1 - 18) / 53)
+    assert seams(scenes[:1], 3) == {}
 
 
 def test_every_fault_of_points_and_their_images_is_named(tmp_path: Path) -> None:

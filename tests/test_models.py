@@ -15,7 +15,6 @@ from pointseg.errors import InputError
 from pointseg.losses.functional import upsample
 from pointseg.models import networks
 from pointseg.models.weights import read_checkpoint, restore
-from pointseg.trained import fold_norms
 from pointseg.types import RGB, Bands
 from tests.conftest import CONF, options
 
@@ -62,7 +61,7 @@ def test_a_batch_norm_that_is_part_of_a_convolution_changes_no_logit(name: str) 
     images = torch.randint(0, 256, (1, 3, 64, 96), dtype=torch.uint8)
     with torch.no_grad():
         before = network.eval()(images)
-        after = fold_norms(network)(images)
+        after = networks.fold_norms(network)(images)
     torch.testing.assert_close(after, before, rtol=1e-3, atol=1e-4 * float(before.abs().max()))
     assert not any(isinstance(layer, nn.BatchNorm2d) for layer in network.modules())
 

@@ -14,10 +14,14 @@ from omegaconf import OmegaConf
 from scipy import stats
 from sklearn.metrics import jaccard_score
 
+from pointseg.config import construct
 from pointseg.errors import InputError
-from pointseg.reports import claims, experiment, figures, sweeps, tables
+from pointseg.reports import claims, experiment, figures, noise, sweeps, tables
 from pointseg.reports.statistics import Interval, confidence, paired, prediction, randomisation
+from pointseg.scenes import whole
+from pointseg.types import IGNORE
 from tests.conftest import ROOT, Outcome
+from tests.test_training import composed
 
 A, B = [0.41, 0.38, 0.44, 0.40], [0.36, 0.37, 0.39, 0.38]
 
@@ -234,9 +238,11 @@ def test_the_best_score_is_drawn_against_the_budget(sweep: Path, tmp_path: Path)
         write_run(sweep / f"more_{seed}", "random", seed, [0.5], budget=100)
     experiment.write(sweep, tmp_path / "out", examples=0)
     assert (tmp_path / "out/figures/score_against_budget.svg").exists()
+    along = pd.DataFrame({"setting": [np.nan] * 2, "split": ["val", "test"], "miou_land_cover": [0.9, 0.7]})
     arm = pd.DataFrame({"budget": ["9", "1.0", "9"], "points/a": [10, 1000, 10], "y": [0.1, 0.5, 0.3]}, index=[0, 0, 1])
-    axes = figures.score_against_budget([("arm", arm.rename_axis("seed"))], {"test": "y"}).axes[0]
+    axes = figures.score_against_budget([("arm", arm.rename_axis("seed"))], {"test": "y"}, along).axes[0]
     assert np.array_equal(axes.lines[0].get_xydata(), [[10, 0.2], [1000, 0.5]])
+    assert axes.lines[-1].get_ydata() == [0.7, 0.7]
     ends, none = axes.containers[0].lines[2][0].get_segments()
     assert ends[:, 1] == pytest.approx([0.2 - (half := confidence([0.1, 0.3]).half), 0.2 + half])
     assert not len(none)  # one seed has no interval
@@ -272,6 +278,31 @@ def test_the_report_of_runs_that_have_been_tested(tmp_path: Path) -> None:
     assert_tables_follow_from_the_results(folder)
 
 
+def test_the_noise_of_the_masks_is_their_agreement_along_the_cuts(tmp_path: Path) -> None:
+    """mIoU as sklearn's Jaccard index of one mask by the other, either way round."""
+    for seed in range(2):
+        cfg = composed(f"dataset.seed={seed}")
+        node = OmegaConf.to_container(cfg.dataset, resolve=True)
+        write_run(tmp_path / f"sweep/{seed}", "random", 0, [0.3], budget=5, dataset=node, points=None)
+    found = noise.table(sweeps.read(tmp_path / "sweep"))
+    assert list(zip(found.setting, found.split, strict=True)) == [
+        (f"dataset.seed {seed}", split) for seed in range(2) for split in ("train", "val", "test")
+    ]
+    parts = [scene.mask(whole(scene)) for scene in construct(node).splits["val"]]
+    tile = np.block([parts[:3], parts[3:6], parts[6:]])
+    a, b = [], []
+    for cut in (len(tile) // 3, len(tile) // 3 * 2):
+        for first, second in ((tile[cut - 1], tile[cut]), (tile[:, cut - 1], tile[:, cut])):
+            labelled = (first != IGNORE) & (second != IGNORE)
+            a, b = [*a, *first[labelled], *second[labelled]], [*b, *second[labelled], *first[labelled]]
+    row = found[found.split == "val"].iloc[1]
+    assert row.pairs == len(a) / 2
+    assert row.agreement == pytest.approx(np.mean(np.array(a) == np.array(b)))
+    land = sorted({*a} - {5})
+    assert row.miou_land_cover == pytest.approx(jaccard_score(a, b, labels=land, average="macro"))
+    assert row.agreement < 1
+
+
 def test_means_stand_with_their_intervals() -> None:
     axes = figures.means([("one", frame(x=[0.0, 2.0])), ("other", frame(x=[1.0]))], {"title": "x"}).axes[0]
     (ends,) = axes.containers[0].lines[2][0].get_segments()
@@ -286,7 +317,7 @@ def test_a_run_that_is_there_twice_is_refused(sweep: Path, tmp_path: Path) -> No
 
 
 def assert_tables_follow_from_the_results(folder: Path) -> None:
-    assert tables.render(folder.name, *tables.load(folder / "results.csv")) in (folder / "README.md").read_text()
+    assert tables.render(folder.name, tables.load(folder / "results.csv")) in (folder / "README.md").read_text()
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "experiments").glob("*/README.md")), ids=lambda file: file.parent.name)

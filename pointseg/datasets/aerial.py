@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 KAGGLE = "humansintheloop/semantic-segmentation-of-aerial-imagery"
 PAGE = f"https://www.kaggle.com/datasets/{KAGGLE}"
 INNER = "Semantic segmentation dataset"
+CUTS = 3  # of a tile, along each side
 COLOURS = {
     "Water": 0xE2A929,
     "Land": 0x8429F6,

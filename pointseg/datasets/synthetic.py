@@ -18,12 +18,11 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 from tqdm import tqdm
 
-from pointseg.datasets.aerial import COLOURS, INNER, aerial
+from pointseg.datasets.aerial import COLOURS, CUTS, INNER, aerial
 from pointseg.errors import InputError
 from pointseg.scenes import cache_folder
 from pointseg.types import Dataset
 
-CUTS = 3
 _FORMAT = 1  # raise it when the scenes of a seed change
 _CLASS = {name: label for label, name in enumerate(COLOURS)}
 _BLACK = len(COLOURS)

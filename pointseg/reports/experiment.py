@@ -3,6 +3,7 @@
 README.md     question, command, environment, tables, figures
 results.csv   a row a run; the tables are made of it and of      learning_curves.csv   a row an epoch of each run
 scenes.csv    the confusion of each test scene and run, where runs have been tested
+noise.csv     how far the masks of neighbouring images agree, where these were cut from tiles
 figures/      scores with intervals, learning curves, score against budget, IoU per class, class shares, confusion
               matrices, example scenes
 """
@@ -17,7 +18,7 @@ import pandas as pd
 from pointseg.config import CONF
 from pointseg.errors import InputError
 from pointseg.files import writing
-from pointseg.reports import figures, scenes, sweeps, tables
+from pointseg.reports import figures, noise, scenes, sweeps, tables
 
 log = logging.getLogger(__name__)
 
@@ -40,34 +41,36 @@ def write(sweep: Path, folder: Path, examples: int) -> None:
         raise InputError(
             f"sweep={sweep}: none of its {len(runs)} runs is finished; the sweep's command goes on with them."
         )
-    for name, table in {"results": sweeps.table(runs, sweep), "learning_curves": sweeps.curves(runs, sweep)}.items():
-        with writing(folder / f"{name}.csv") as partial:
-            table.to_csv(partial, index=False)
-    (folder / "scenes.csv").unlink(missing_ok=True)  # of an earlier report
-    if len(tested := scenes.table(runs, sweep)):
-        with writing(folder / "scenes.csv") as partial:
-            tested.to_csv(partial)
-    results, factors, of_scenes = tables.load(folder / "results.csv")
-    pictures = _figures(runs, sweep, folder, results[results.finished], factors, examples)
+    written = {
+        "results": sweeps.table(runs, sweep),
+        "learning_curves": sweeps.curves(runs, sweep),
+        "scenes": scenes.table(runs, sweep).reset_index(),
+        "noise": noise.table(runs) if examples else pd.DataFrame(),
+    }
+    for name, table in written.items():
+        (folder / f"{name}.csv").unlink(missing_ok=True)  # of an earlier report
+        if len(table):
+            with writing(folder / f"{name}.csv") as partial:
+                table.to_csv(partial, index=False)
+    results = tables.load(folder / "results.csv")
+    pictures = _figures(runs, sweep, folder, results, examples)
     with writing(folder / "README.md") as partial:
-        partial.write_text(readme(folder.name, results, factors, of_scenes, pictures))
+        partial.write_text(readme(folder.name, results, pictures))
     log.info("Report: %s", folder / "README.md")
 
 
-def readme(
-    name: str, results: pd.DataFrame, factors: list[str], of_scenes: dict[str, scenes.Scenes], pictures: list[str]
-) -> str:
+def readme(name: str, results: tables.Results, pictures: list[str]) -> str:
     question, commands = header(name)
-    finished = results[results.finished]
+    finished = results.finished
     environment = "; ".join(sorted({f"{run.device}: {run.versions}" for run in finished.itertuples()}))
     shown = "\n\n".join(f"![{picture}](figures/{_file(picture)}.png)" for picture in pictures)
     parts = [
         f"# {name}",
         question,
         f"```\n{commands}\n```" if commands else "",
-        f"Runs: {len(finished)} finished of {len(results)}. Environment: {environment}.",
+        f"Runs: {len(finished)} finished of {len(results.runs)}. Environment: {environment}.",
         RULES,
-        tables.render(name, results, factors, of_scenes),
+        tables.render(name, results),
         f"## Figures\n\n{shown}",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -83,11 +86,9 @@ def header(name: str) -> tuple[str, str]:
     return "\n".join(question), "\n".join(commands)
 
 
-def _figures(
-    runs: list[sweeps.Run], sweep: Path, folder: Path, finished: pd.DataFrame, factors: list[str], examples: int
-) -> list[str]:
+def _figures(runs: list[sweeps.Run], sweep: Path, folder: Path, results: tables.Results, examples: int) -> list[str]:
     """Draw them into `folder`/figures; their names."""
-    arms = tables.arms(finished, factors)
+    arms = tables.arms(results.finished, results.factors)
     curves = pd.read_csv(folder / "learning_curves.csv")
     of = {str(run.folder.relative_to(sweep)): run for run in runs}
     drawn = {
@@ -96,9 +97,11 @@ def _figures(
         "IoU per class": figures.iou_per_class(arms),
         "class shares": figures.class_shares(arms),
     }
-    if "budget" in factors:
-        others = tables.arms(finished, [name for name in factors if name != "budget"])
-        drawn["score against budget"] = figures.score_against_budget(others, tables.splits(finished))
+    if "budget" in results.factors:
+        others = tables.arms(results.finished, [name for name in results.factors if name != "budget"])
+        drawn["score against budget"] = figures.score_against_budget(
+            others, tables.splits(results.finished), results.noise
+        )
     for name, members in arms:
         drawn[f"confusion, {name}"] = figures.confusion([of[run] for run in members.run])
     shown = {

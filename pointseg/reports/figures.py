@@ -1,6 +1,7 @@
 """The figures of an experiment's folder."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 
 import matplotlib as mpl
@@ -23,6 +24,7 @@ from pointseg.types import IGNORE, Scene
 Arms = Sequence[tuple[str, pd.DataFrame]]
 """An arm in words, and its runs by seed."""
 
+SPLIT_OF = {"validation": "val", "test": "test"}  # in noise.csv
 PANELS = {"miou_all_classes": "validation mIoU", "accuracy": "validation accuracy", "loss": "validation loss"}
 
 
@@ -46,10 +48,11 @@ def learning_curves(arms: Arms, epochs: pd.DataFrame) -> Figure:
     return figure
 
 
-def score_against_budget(arms: Arms, splits: Mapping[str, str]) -> Figure:
+def score_against_budget(arms: Arms, splits: Mapping[str, str], noise: pd.DataFrame) -> Figure:
     """mIoU over land cover against the training points, a line an arm: mean over seeds with its 95 % interval.
 
-    An arm's runs differ in seed and budget. splits: a panel for each, from its column.
+    An arm's runs differ in seed and budget. splits: a panel for each, from its column. noise: of noise.csv; how far
+    neighbouring masks agree, as lines.
     """
     figure = Figure(figsize=(6.4 * len(splits), 4 + 0.2 * len(arms)), layout="constrained")
     panels = figure.subplots(1, len(splits), squeeze=False)[0]
@@ -59,6 +62,10 @@ def score_against_budget(arms: Arms, splits: Mapping[str, str]) -> Figure:
             intervals = [confidence(row.dropna().tolist()) for _, row in scores.iterrows()]
             mean, half = np.transpose(intervals)
             axes.errorbar(scores.index, mean, yerr=half, marker=".", capsize=3, label=name)
+        along = noise[noise.split == SPLIT_OF[split]] if len(noise) else noise
+        for row, style in zip(along.itertuples(), cycle(("--", ":")), strict=False):
+            name = f"masks along the cuts of tiles{'' if pd.isna(row.setting) else f', {row.setting}'}"
+            axes.axhline(row.miou_land_cover, color="grey", linestyle=style, label=name)
         axes.set(xscale="log", xlabel="labelled training pixels", ylabel=f"{split} mIoU, land cover")
         axes.grid(alpha=0.3)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)

@@ -1,9 +1,10 @@
-"""The tables of an experiment's README, from its results.csv and scenes.csv alone."""
+"""The tables of an experiment's README, from its CSV files alone."""
 
 import math
 from collections.abc import Iterable, Mapping
 from itertools import combinations
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -25,29 +26,47 @@ TESTED = "test_miou_land_cover"  # of runs that have been evaluated on the test 
 TEST = {"mIoU, all classes": "test_miou", "mIoU, land cover": TESTED, "accuracy": "test_accuracy"}
 
 
-def load(file: Path) -> tuple[pd.DataFrame, list[str], dict[str, Scenes]]:
-    """results.csv, its factors, which are the columns between run and seed, and the scenes.csv beside it.
+class Results(NamedTuple):
+    """What an experiment's folder holds: results.csv, its factors, scenes.csv by run, and noise.csv (or no rows)."""
+
+    runs: pd.DataFrame
+    factors: list[str]
+    scenes: dict[str, Scenes]
+    noise: pd.DataFrame
+
+    @property
+    def finished(self) -> pd.DataFrame:
+        return self.runs[self.runs.finished]
+
+
+def load(file: Path) -> Results:
+    """results.csv, its factors, which are the columns between run and seed, and the files beside it.
 
     Factors are text, even where they look like numbers.
     """
     header = list(pd.read_csv(file, nrows=0).columns)
     names = header[1 : header.index("seed")]
     text = {name: str for name in ("run", *names, *FACTS) if name in header}
-    return pd.read_csv(file, dtype=text), names, scenes.load(file.with_name("scenes.csv"))
+    runs = pd.read_csv(file, dtype=text)
+    along = file.with_name("noise.csv")
+    noise = pd.read_csv(along) if along.exists() else pd.DataFrame()
+    return Results(runs, names, scenes.load(file.with_name("scenes.csv")), noise)
 
 
-def render(name: str, results: pd.DataFrame, factors: list[str], of_scenes: dict[str, Scenes]) -> str:
+def render(name: str, results: Results) -> str:
     """All tables of the experiment `name`, as Markdown."""
-    finished = results[results.finished].assign(minutes=lambda runs: runs.seconds / 60) if len(results) else results
+    factors = results.factors
+    finished = results.finished.assign(minutes=lambda runs: runs.seconds / 60)
     sections = {
         "Scores": _arms(finished, factors, MEASURES),
         "Test scores": _arms(finished.dropna(subset=TESTED), factors, TEST) if TESTED in finished else "",
-        "Arms compared": _comparisons(finished, factors, of_scenes),
+        "Arms compared": _comparisons(finished, factors, results.scenes),
         "Share of every pixel's mIoU": _shares(finished, factors, claims.GOALS.get(name, {})),
+        "Noise of the masks": _noise(results.noise),
         "Random points needed for the same mIoU": _savings(finished, factors),
         "The report's claims": _claims(claims.CLAIMS.get(name, []), finished, factors),
         "Not finished": _table(
-            ["run", "epochs"], ([run, str(n)] for run, n in zip(*_unfinished(results), strict=True))
+            ["run", "epochs"], ([run, str(n)] for run, n in zip(*_unfinished(results.runs), strict=True))
         ),
     }
     return "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items() if text)
@@ -123,6 +142,20 @@ def _shares(results: pd.DataFrame, factors: list[str], goals: Mapping[str, float
         "95 % interval of the share lies above it, and does not hold where it lies below."
     )
     return _explained(_table(columns, rows), rule)
+
+
+def _noise(found: pd.DataFrame) -> str:
+    """A row for each split."""
+    rows = [
+        [str(setting), split, f"{pairs:,}", *(f"{value:.3f}" for value in measures)]
+        for setting, split, pairs, *measures in found.itertuples(index=False)
+    ]
+    rule = (
+        "The images that a tile was cut into were annotated apart, so their masks tell how far annotators agree.\n"
+        "Equal: pairs of neighbouring pixels of one class, across the cuts, and beside them, within one mask. mIoU:\n"
+        "over land cover, of the one mask by the other; about what an annotator in the network's place would score."
+    )
+    return _explained(_table(["scenes", "split", "pairs", "equal", "equal beside", "mIoU", "mIoU beside"], rows), rule)
 
 
 def _savings(results: pd.DataFrame, factors: list[str]) -> str:
