@@ -196,6 +196,16 @@ def test_what_differs_between_the_runs_is_what_is_compared(sweep: Path) -> None:
     assert sweeps.factors(sweeps.read(sweep)) == ["sampler", "optimizer.lr"]
 
 
+def test_arms_of_a_sweep_of_many_factors_are_named_by_what_they_have_otherwise(tmp_path: Path) -> None:
+    keys = ["a", "b", "c", "d", "e"]
+    for i, changed in enumerate([None, *keys]):
+        values = {key: int(key == changed) for key in keys}
+        write_run(tmp_path / f"sweep/{i}", "random", 0, [0.5 - 0.01 * i], **values)
+    results = sweeps.table(sweeps.read(tmp_path / "sweep"), tmp_path)
+    assert [name for name, _ in tables.arms(results, keys)] == ["as most", *(f"{key} 1" for key in keys)]
+    assert {name for name, _ in tables.arms(results, keys[:2])} == {"a 0, b 0", "a 1, b 0", "a 0, b 1"}
+
+
 def test_the_report_of_a_sweep(sweep: Path, tmp_path: Path) -> None:
     folder = tmp_path / "experiments/sampling"
     folder.mkdir(parents=True)

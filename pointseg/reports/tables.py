@@ -22,6 +22,7 @@ SCORES = {
     "final accuracy": "final_accuracy",
 }
 MEASURES = SCORES | {"epoch of the best": "best_epoch", "minutes": "minutes"}
+MANY = 4  # factors of a sweep of which few change at a time
 TESTED = "test_miou_land_cover"  # of runs that have been evaluated on the test split
 TEST = {"mIoU, all classes": "test_miou", "mIoU, land cover": TESTED, "accuracy": "test_accuracy"}
 
@@ -78,14 +79,22 @@ def _unfinished(results: pd.DataFrame) -> tuple[list[str], list[int]]:
 
 
 def label(values: Iterable[tuple[str, str]]) -> str:
-    """An arm in words: options by their name, keys with theirs."""
-    return ", ".join(value if name in GROUPS else f"{name} {value}" for name, value in values) or "all runs"
+    """In words: options by their name, keys with theirs."""
+    return ", ".join(value if name in GROUPS else f"{name} {value}" for name, value in values)
+
+
+def _usual(results: pd.DataFrame, factors: list[str]) -> dict[str, str]:
+    """The commonest value of each factor, where so many differ that arms are named by what they have otherwise."""
+    return {name: str(results[name].mode()[0]) for name in factors} if len(factors) > MANY else {}
 
 
 def arms(results: pd.DataFrame, factors: list[str]) -> list[tuple[str, pd.DataFrame]]:
     """Each arm in words with its runs by seed, the highest mean of the best mIoU first."""
-    groups = results.groupby(factors) if factors else [((), results)]
-    found = [(label(zip(factors, key, strict=True)), runs.set_index("seed").sort_index()) for key, runs in groups]
+    usual = _usual(results, factors)
+    found = []
+    for key, runs in results.groupby(factors) if factors else [((), results)]:
+        named = label((name, value) for name, value in zip(factors, key, strict=True) if value != usual.get(name))
+        found.append((named or ("as most" if usual else "all runs"), runs.set_index("seed").sort_index()))
     return sorted(found, key=lambda arm: -float(arm[1].best_miou.mean()))
 
 
@@ -99,7 +108,9 @@ def _arms(results: pd.DataFrame, factors: list[str], measures: Mapping[str, str]
         [name, str(len(runs)), *(claims.show(confidence(runs[column].tolist())) for column in measures.values())]
         for name, runs in arms(results, factors)
     ]
-    return _table(["arm", "seeds", *measures], rows)
+    usual = _usual(results, factors)
+    rule = f"Arms are named by what they have otherwise than most runs, which have {label(usual.items())}."
+    return _explained(_table(["arm", "seeds", *measures], rows), rule if usual else "")
 
 
 def _comparisons(results: pd.DataFrame, factors: list[str], of_scenes: Mapping[str, Scenes]) -> str:
