@@ -2,7 +2,8 @@
 
 Input `images`, uint8 (b, c, h, w), stretched as the metadata's `bands` says; normalised inside. Output
 `probabilities`, float32 (b, k, h, w), calibrated where the run is. The metadata, each as JSON: pointseg (its
-version), classes, palette, bands, tile_size, overlap, batch_size.
+version), classes, palette, bands, tile_size, overlap, batch_size, flips (whether the run's scores are of an average
+over mirror images, which is left to whoever predicts).
 """
 
 import hashlib
@@ -104,6 +105,7 @@ def _metadata(model: Trained) -> dict[str, str]:
         "tile_size": model.tile_size,
         "overlap": model.overlap,
         "batch_size": model.batch_size,
+        "flips": model.flips,
     }
     return {key: json.dumps(value) for key, value in values.items()}
 
@@ -134,10 +136,12 @@ def load(file: Path, accelerator: Accelerator, flips: bool | None) -> Trained:
         tile_size, overlap, batch_size = (int(saved[key]) for key in ("tile_size", "overlap", "batch_size"))
         if not (0 <= overlap < tile_size and batch_size > 0):
             raise ValueError(f"tile_size {tile_size}, overlap {overlap}, batch_size {batch_size}")
+        scored = bool(saved.get("flips", False))  # files of before did not say
         predict = _predictor(session)
         _try(predict, len(bands), len(classes))
+    flipped = trained.flips_of(flips, scored)
     return Trained(
-        averaged_over_flips(predict) if flips else predict,
+        averaged_over_flips(predict) if flipped else predict,
         classes,
         palette,
         bands,
@@ -145,7 +149,8 @@ def load(file: Path, accelerator: Accelerator, flips: bool | None) -> Trained:
         overlap,
         batch_size,
         torch.device("cpu"),  # where its tensors are; onnxruntime moves them
-        hashlib.sha256(file.read_bytes() + bytes([bool(flips)])).hexdigest(),
+        hashlib.sha256(file.read_bytes() + bytes([flipped])).hexdigest(),
+        scored,
     )
 
 

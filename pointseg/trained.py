@@ -30,6 +30,7 @@ class Trained:
     """predict: 8-bit images on `device` → class probabilities. key: changes with whatever changes the prediction.
 
     tile_size, overlap (pixels), batch_size: of the windows in training and validation.
+    flips: whether the run's scores are of an average over mirror images; `predict` may have been asked otherwise.
     network: 8-bit images → logits at its own stride, calibrated as `predict` is; None of an exported file.
     """
 
@@ -42,6 +43,7 @@ class Trained:
     batch_size: int
     device: torch.device
     key: str
+    flips: bool
     network: nn.Module | None = None
 
 
@@ -62,10 +64,6 @@ def load_run(
             f"run={folder}: has no {file.name}; its training did not get as far as a validation; see resume=true."
         )
     config = values(read(folder / "config.yaml"), "model", "tile_size", "overlap", "batch_size", "flips")
-    if flips is None:
-        flips = config["flips"]
-        if flips:
-            log.info("Averaged over the four mirror images, as the run's scores are; flips=false takes a quarter")
     saved: dict[str, Any] = read_checkpoint(file)
     with reading(file, "a run's checkpoint", "train it anew."):
         bands, (classes, palette) = bands_of(saved["bands"]), legend_of(saved)
@@ -77,10 +75,11 @@ def load_run(
         prior = ", class prior corrected" if any(found.shift) else ""
         log.info("Calibrated as %s says: temperature %.3f%s", folder / calibration.FILE, found.temperature, prior)
         network = calibration.Calibrated(network, found)
+    flipped = flips_of(flips, config["flips"])
     device = find_device(accelerator)
     network = fold_norms(network.to(device).eval())
     return Trained(
-        _predictor(network, device, flips),
+        _predictor(network, device, flipped),
         classes,
         palette,
         bands,
@@ -88,7 +87,8 @@ def load_run(
         config["overlap"],
         config["batch_size"],
         device,
-        hashlib.sha256(file.read_bytes() + repr((flips, found)).encode()).hexdigest(),
+        hashlib.sha256(file.read_bytes() + repr((flipped, found)).encode()).hexdigest(),
+        config["flips"],
         network,
     )
 
@@ -112,6 +112,13 @@ def legend_of(saved: dict[str, Any]) -> tuple[tuple[str, ...], UInt8[np.ndarray,
     if palette.shape != (len(classes), 3):
         raise ValueError(f"{len(classes)} classes in {palette.shape} colours")
     return classes, palette
+
+
+def flips_of(asked: bool | None, scored: bool) -> bool:
+    """Whether to average over mirror images: as asked for, or else as the run's scores are."""
+    if asked is None and scored:
+        log.info("Averaged over the four mirror images, as the run's scores are; flips=false takes a quarter")
+    return scored if asked is None else asked
 
 
 def find_device(accelerator: Accelerator) -> torch.device:

@@ -33,7 +33,7 @@ def by_colour(images: Tensor) -> Tensor:
 
 
 def model(predict: Any = by_colour, key: str = "k") -> Trained:
-    return Trained(predict, NAMES, PALETTE, RGB, 32, 8, 2, torch.device("cpu"), key)
+    return Trained(predict, NAMES, PALETTE, RGB, 32, 8, 2, torch.device("cpu"), key, False)
 
 
 def raster(folder: Path, **options: Any) -> tuple[Raster, np.ndarray]:

@@ -49,7 +49,7 @@ def scale(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """What the exported graph divides by; the network divides by 50."""
     found = [50.0]
     device = torch.device("cpu")
-    model = Trained(lambda images: images, NAMES, PALETTE, RGB, 32, 8, 2, device, "key", Brightness())
+    model = Trained(lambda images: images, NAMES, PALETTE, RGB, 32, 8, 2, device, "key", True, Brightness())
     monkeypatch.setattr(trained, "load_run", lambda *_, **__: model)
     monkeypatch.setattr(onnxfile, "_translated", lambda *_: graph(found[0]))
     return found
@@ -64,6 +64,7 @@ def test_what_is_written_reads_back(scale: list[float], tmp_path: Path) -> None:
     assert (plain.palette == PALETTE).all()
     assert (plain.tile_size, plain.overlap, plain.batch_size) == (32, 8, 2)
     assert plain.key != flipped.key
+    assert onnxfile.load(file, "cpu", None).key == flipped.key  # as the run is scored
     images = torch.randint(0, 256, (4, 40, 50, 3), dtype=torch.uint8).permute(0, 3, 1, 2)  # as tiles come
     for model in (plain, flipped):
         assert torch.allclose(model.predict(images), (images.float() / 50).softmax(1), atol=1e-6)

@@ -80,7 +80,7 @@ def edge(images: Tensor) -> Tensor:
 
 
 def model(predict: Any) -> Trained:
-    return Trained(predict, NAMES, np.zeros((3, 3), np.uint8), RGB, 32, 8, 2, torch.device("cpu"), "k")
+    return Trained(predict, NAMES, np.zeros((3, 3), np.uint8), RGB, 32, 8, 2, torch.device("cpu"), "k", False)
 
 
 def test_what_is_sampled_is_what_is_predicted_and_never_without_data(tmp_path: Path) -> None:
