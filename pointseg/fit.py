@@ -27,6 +27,7 @@ from pointseg.data import PointData
 from pointseg.errors import REASON, InputError, reading
 from pointseg.models.weights import read_checkpoint
 from pointseg.pictures import TrainingPictures
+from pointseg.progress import Lines
 from pointseg.system import PointSeg
 
 log = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ def fit(cfg: DictConfig, folder: Path, choices: dict[str, Any]) -> float:
         config,
         logger=logger,
         plugins=[WholeFiles()],
-        callbacks=[keeper, LearningRateMonitor("step"), TrainingPictures(data.dataset)],
+        callbacks=[keeper, LearningRateMonitor("step"), TrainingPictures(data.dataset), Lines()],
         default_root_dir=folder,
     )
     if config.compile:
@@ -160,7 +161,7 @@ def make_trainer(config: TrainConfig, **facts: Any) -> Trainer:
     for part in ("pytorch", "fabric"):
         logging.getLogger(f"lightning.{part}").setLevel(logging.WARNING)  # its tips; the device is said below
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")  # it logs by the epoch then
-    # A log file gets a line for each validation instead of a thousand states of a bar.
+    # A log file gets lines (see progress.py) instead of a thousand states of a bar.
     node = {"enable_progress_bar": sys.stderr.isatty(), **config.trainer}
     if node.get("precision") == "auto":
         node["precision"] = "32-true" if runs.on_cpu(config) else "bf16-mixed"

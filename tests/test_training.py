@@ -1,6 +1,7 @@
 """Whole runs in memory-sized pieces: every option builds and steps, and a run folder reloads alone."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pointseg import runs
+from pointseg import progress, runs
 from pointseg.config import CONF, parse
 from pointseg.errors import InputError
 from pointseg.fit import fit, make_trainer
@@ -98,6 +99,24 @@ def test_the_last_epoch_is_validated_and_kept_whatever_the_interval(tmp_path: Pa
     assert [epoch["epoch"] for epoch in scores["history"]] == [2, 3]
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["epoch"] == 2  # counted from 0
     assert not list(tmp_path.glob("*-v*.ckpt"))
+
+
+def test_a_log_that_is_a_file_tells_how_far_training_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO")
+    train(tmp_path / "quick")
+    assert "batch 1 of" not in caplog.text  # within a minute
+    monkeypatch.setattr(progress, "SECONDS", 0)
+    train(tmp_path / "slow", "trainer.max_epochs=2")
+    said = [re.sub(r"\d\.\d+", "x", message) for message in caplog.messages]
+    batches = int(re.search(r"batch 1 of (\d+)", caplog.text).group(1))  # type: ignore[union-attr]
+    for epoch in (1, 2):
+        assert f"Epoch {epoch} of 2: batch {batches} of {batches}, loss x" in said
+        assert f"Epoch {epoch} of 2: validation, scene 1 of 9" in said
+    caplog.clear()
+    train(tmp_path / "bar", "trainer.enable_progress_bar=true")
+    assert "batch 1 of" not in caplog.text
 
 
 @pytest.mark.parametrize("flips", [True, False])
