@@ -144,11 +144,7 @@ class PointSeg(lightning.LightningModule):
     def on_validation_end(self) -> None:
         self._folded = None
 
-    def on_test_start(self) -> None:
-        self.on_validation_start()
-
-    def on_test_end(self) -> None:
-        self.on_validation_end()
+    on_test_start, on_test_end = on_validation_start, on_validation_end
 
     def validation_step(self, labelled: LabelledScene | None, index: int) -> dict[str, Any]:
         return {"class_map": self._evaluate(labelled) if labelled else None}
