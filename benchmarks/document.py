@@ -29,14 +29,15 @@ def replace(file: Path, name: str, title: str, body: str) -> None:
 def circumstances(size: str, load: float) -> str:
     """The machine, the versions, the commit and the day, for the foot of a section.
 
-    load: the machine's when the row began (processes that run or wait to), which its own work has no part in.
+    load: the machine's mean over the minute before the row began (processes that run or wait to): of other work, and
+        of the row before.
     """
     cores = len(os.sched_getaffinity(0))
-    other = f"; other work ran on the machine (load {load:.1f} before the row began)" if load > 0.5 else ""
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     return (
-        f"Size `{size}`. {_processor()}{gpu}, {cores} cores, {torch.get_num_threads()} thread(s) of torch{other}. "
+        f"Size `{size}`. {_processor()}{gpu}, {cores} cores, {torch.get_num_threads()} thread(s) of torch, "
+        f"load {load:.1f} before the row began. "
         f"Python {platform.python_version()}, {', '.join(_versions())}. "
         f"Commit {commit.stdout.strip() or 'unknown'}, {date.today()}."
     )

@@ -34,10 +34,10 @@ class Size:
 SIZES = {"tiny": Size((4,), 2, 1), "quick": Size((4, 16), 10, 3), "full": Size((4, 16, 64), 20, 5)}
 
 
-def run(size: Size, folder: Path) -> str:
+def run(size: Size, folder: Path) -> str | None:
+    """None without a GPU."""
     if not torch.cuda.is_available():
-        batches = ", ".join(str(batch) for batch in size.batches)
-        return f"Not measured: no GPU here. On one, this measures batches of {batches}, compiled and not.\n"
+        return None
     rate = matrix_rate()
     rows = [row for batch in size.batches for compiled in (False, True) for row in case(size, batch, compiled, rate)]
     head = ["batch", "compiled", "what", "images/s", "of the network alone", "of the matrix rate"]

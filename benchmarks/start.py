@@ -1,7 +1,8 @@
 """Start of the commands.
 
-Each is a process of its own, from its start to its end; processor time is what an idle core would take. The training
-step is `experiment=demo` with one step and one validated scene: with an empty cache (its scenes are drawn) and again.
+Each is a process of its own, from its start to its end; processor time is what an idle core would take. At most: by
+the wall's clock on an idle machine. The training step is `experiment=demo` with one step and one validated scene: with
+an empty cache (its scenes are drawn) and again.
 Imports: of the time of `import pointseg.fit`, the share of each package, with all that it is the first to import.
 """
 

@@ -95,8 +95,10 @@ def write_preview(file: Path, confidence: Path, model: Trained, raster: Raster, 
     with rasterio.open(file) as classes, rasterio.open(confidence) as sure:
         layers = [dataset.read(1, out_shape=image.shape[:2]) for dataset in (classes, sure)]
     figure = plots.preview(image, small, layers[0], layers[1], model.palette, model.classes)
-    with writing(file.with_name(f"{file.stem}_preview.jpg")) as partial:
+    picture = file.with_name(f"{file.stem}_preview.jpg")
+    with writing(picture) as partial:
         figure.savefig(partial)
+    log.info("Picture: %s", picture)
 
 
 def write_polygons(file: Path, raster: Raster, classes: Sequence[str], sieve: int, simplify: float) -> None:

@@ -16,11 +16,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from tqdm import tqdm
 
 from pointseg import loading, mapfiles
+from pointseg.config import read
 from pointseg.datasets.scenes import kept_points
 from pointseg.errors import InputError
 from pointseg.files import writing
@@ -69,6 +70,7 @@ def predict(cfg: DictConfig) -> None:
         cfg.probabilities,
     )
     rasters = open_rasters(find(cfg.input, "input"), bands=model.bands)
+    _tell_scale(Path(cfg.run))
     files = [_output(Path(cfg.output), raster, alone=len(rasters) == 1) for raster in rasters]
     for raster, file in zip(rasters, files, strict=True):
         points = _points(Path(cfg.run) / "points", raster, model.classes)
@@ -76,6 +78,18 @@ def predict(cfg: DictConfig) -> None:
             mapfiles.write_preview(file, output_files(file, settings)["confidence"], model, raster, points)
         if cfg.polygons and _rank() == 0:
             mapfiles.write_polygons(file, raster, model.classes, cfg.sieve, cfg.simplify)
+
+
+def _tell_scale(run: Path) -> None:
+    """Warn where training saw resized images: imagery is mapped as it is, and things on it may be of another size."""
+    scale = "native" if run.suffix == ".onnx" else OmegaConf.select(read(run / "config.yaml"), "dataset.scale")
+    if scale not in (None, "native"):
+        log.warning(
+            "The run was trained on images resized to %s by %s pixels, and the input is mapped at its own size; where "
+            "a pixel of it shows less or more ground than there, resize it first.",
+            scale,
+            scale,
+        )
 
 
 def _output(output: Path, raster: Raster, alone: bool) -> Path:

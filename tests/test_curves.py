@@ -56,14 +56,15 @@ def test_points_worth_a_multiple_of_random_ones(factor: int, verdict: str) -> No
         assert saving.difference is not None
         assert saving.difference.mean == pytest.approx(0.05 * np.log2(factor / 2), abs=1e-3)
     assert mean is not None
-    text = tables.render("active", pd.concat([random, better]).pipe(as_results), ["sampler", "budget"], {})
+    text = tables.render("active", as_results(pd.concat([random, better])))
     assert f"- margin, the mean over its budgets: {claims.show(mean)}, {verdict}." in text
 
 
-def as_results(table: pd.DataFrame) -> pd.DataFrame:
+def as_results(table: pd.DataFrame) -> tables.Results:
     """With the columns that the other tables read."""
     columns = ("best_miou_land_cover", "final_miou", "final_accuracy", "best_epoch", "seconds")
-    return table.assign(**dict.fromkeys(columns, 1.0), loss="focal", finished=True, run="r", epochs=1)
+    runs = table.assign(**dict.fromkeys(columns, 1.0), loss="focal", finished=True, run="r", epochs=1)
+    return tables.Results(runs, factors=["sampler", "budget"], scenes={}, noise=pd.DataFrame())
 
 
 def test_without_twice_as_many_random_points_half_is_not_judged() -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from pointseg import plots, runs
 from pointseg.data import PointData
@@ -67,6 +68,8 @@ def score_against_budget(arms: Arms, splits: Mapping[str, str], noise: pd.DataFr
             name = f"masks along the cuts of tiles{'' if pd.isna(row.setting) else f', {row.setting}'}"
             axes.axhline(row.miou_land_cover, color="grey", linestyle=style, label=name)
         axes.set(xscale="log", xlabel="labelled training pixels", ylabel=f"{split} mIoU, land cover")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_xticks(scores.index, [f"{points:,.0f}" for points in scores.index])
         axes.grid(alpha=0.3)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
     return figure
@@ -90,6 +93,7 @@ def means(arms: Arms, measures: Mapping[str, str]) -> Figure:
             mean, half = confidence(members[column].tolist())
             axes.errorbar(mean, place, xerr=half, fmt="|", markersize=12, capsize=3, color="tab:blue")
             axes.plot(members[column], [place] * len(members), "o", markersize=3, color="black", alpha=0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.set(title=title, yticks=places, yticklabels=[name for name, _ in arms], ylim=(-0.5, len(arms) - 0.5))
         axes.grid(axis="x", alpha=0.3)
     return figure

@@ -162,11 +162,15 @@ def _noise(found: pd.DataFrame) -> str:
         for setting, split, pairs, *measures in found.itertuples(index=False)
     ]
     rule = (
-        "The images that a tile was cut into were annotated apart, so their masks tell how far annotators agree.\n"
-        "Equal: pairs of neighbouring pixels of one class, across the cuts, and beside them, within one mask. mIoU:\n"
-        "over land cover, of the one mask by the other; about what an annotator in the network's place would score."
+        "Images of one tile that were annotated apart tell how far annotators agree. Equal: pairs of neighbouring\n"
+        "pixels of one class, across the cuts between images, and beside the cuts, within one mask, which is what a\n"
+        "step of one pixel costs. mIoU: over land cover, of the one mask by the other; across, about what another\n"
+        "annotator would score there. A tile annotated as a whole has the same figure in both columns, and raises\n"
+        "the first."
     )
-    return _explained(_table(["scenes", "split", "pairs", "equal", "equal beside", "mIoU", "mIoU beside"], rows), rule)
+    return _explained(
+        _table(["scenes", "split", "pairs", "equal across", "beside", "mIoU across", "mIoU beside"], rows), rule
+    )
 
 
 def _savings(results: pd.DataFrame, factors: list[str]) -> str:
