@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 from omegaconf import DictConfig
-from tqdm import tqdm
 
-from pointseg import plots, points
+from pointseg import plots, points, progress
 from pointseg.config import construct, values
 from pointseg.datasets import aerial, scenes
 from pointseg.errors import collected, fault, separately
@@ -66,7 +65,7 @@ def _compare(dataset: Dataset, findings: Findings) -> None:
     """Read every image to its end; name those that stand in several splits, or twice in one."""
     seen: dict[str, tuple[str, Scene]] = {}
     for split, of_split in dataset.splits.items():
-        for scene in tqdm(of_split, desc=f"reading {split}", unit="scene", disable=None):
+        for scene in progress.over(of_split, f"reading {split}", "scene"):
             with separately():
                 digest = _digest(scene)
                 other, first = seen.setdefault(digest, (split, scene))

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import distributed
 from torch.utils.data import DataLoader, Sampler
-from tqdm import tqdm
 
 from pointseg import points as annotation
+from pointseg import progress
 from pointseg.augment import Augment
 from pointseg.errors import InputError
 from pointseg.system import LabelledScene
@@ -168,7 +168,7 @@ class PointData(lightning.LightningDataModule):
     def prepare_data(self) -> None:
         """Have the scenes annotated and keep the points in `folder`; what lies there already stays."""
         missing = [scene for scene in self._labelled() if not annotation.file_of(self.folder, scene).exists()]
-        for scene in tqdm(missing, desc="drawing points, once", unit="scene", disable=None if missing else True):
+        for scene in progress.over(missing, "drawing points, once", "scene"):
             points, drawn = self.annotate(scene), self.dataset.points is None
             annotation.save(points, self.folder, scene, self.dataset.classes, drawn)
 

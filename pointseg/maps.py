@@ -18,9 +18,8 @@ import torch
 from jaxtyping import UInt8
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
-from tqdm import tqdm
 
-from pointseg import loading, mapfiles
+from pointseg import loading, mapfiles, progress
 from pointseg.config import read
 from pointseg.datasets.scenes import kept_points
 from pointseg.errors import InputError
@@ -202,8 +201,7 @@ def _predict_strips(model: Trained, raster: Raster, settings: Settings, folder: 
         chosen=chosen,
     )
     pending = next(blocks, None)
-    progress = tqdm(chosen, desc=f"predicting {raster.id}", unit="strip", disable=None)
-    for i in progress:
+    for i in progress.over(chosen, f"predicting {raster.id}", "strip"):
         first, last = rows[i]
         strip = np.zeros((layers, last - first, raster.shape[1]), np.uint8)
         strip[0] = IGNORE

@@ -42,7 +42,7 @@ class TrainingPictures(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, PointSeg)
-        _show(trainer, "confusion", plots.confusion(pl_module.confusion.numpy(), self.dataset.classes))
+        _show(trainer, "confusion", plots.confusion({"": pl_module.confusion.numpy()}, self.dataset.classes))
 
 
 def _show(trainer: Trainer, tag: str, figure: Figure) -> None:
@@ -77,4 +77,4 @@ class EvaluationPictures(Callback):
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, PointSeg)
         with writing(self.folder / "confusion.png") as partial:
-            plots.confusion(pl_module.confusion.numpy(), self.dataset.classes).savefig(partial)
+            plots.confusion({"": pl_module.confusion.numpy()}, self.dataset.classes).savefig(partial)

@@ -1,5 +1,6 @@
 """Pictures of scenes and scores, as matplotlib figures (no window is ever opened)."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import cv2
@@ -102,19 +103,25 @@ def _tint(image: UInt8[np.ndarray, "h w 3"], where: Bool[np.ndarray, "h w"]) -> 
     return grey
 
 
-def confusion(matrix: Int[np.ndarray, "k k"], classes: Sequence[str]) -> Figure:
-    """Truth × prediction, each row as shares of that truth."""
-    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+def confusion(matrices: Mapping[str, Int[np.ndarray, "k k"]], classes: Sequence[str]) -> Figure:
+    """Truth × prediction, each row as shares of that truth; a panel for each title."""
+    columns = min(3, len(matrices))
+    rows = math.ceil(len(matrices) / columns)
     side = 1.5 + 0.6 * len(classes)
-    figure = Figure(figsize=(side + 1, side), layout="constrained", dpi=110)
-    axes = figure.subplots()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
-    axes.set_yticks(range(len(classes)), classes)
-    axes.set_xlabel("prediction")
-    axes.set_ylabel("truth")
-    for (row, col), share in np.ndenumerate(shares):
-        axes.text(col, row, f"{share:.2f}", ha="center", va="center", color="white" if share > 0.5 else "black")
+    figure = Figure(figsize=(side * columns + 1, side * rows), layout="constrained", dpi=110)
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
+    for axes, (title, matrix) in zip(panels, matrices.items(), strict=False):
+        shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
+        axes.set_yticks(range(len(classes)), classes)
+        axes.set_title(title)
+        for (row, col), share in np.ndenumerate(shares):
+            axes.text(col, row, f"{share:.2f}", ha="center", va="center", color="white" if share > 0.5 else "black")
+    for axes in panels[len(matrices) :]:
+        axes.remove()
+    figure.supxlabel("prediction")
+    figure.supylabel("truth")
     return figure
 
 

@@ -1,14 +1,51 @@
-"""Signs of life of a long run whose output is a file, as under nohup and a cluster's scheduler."""
+"""How far long work is: a bar on a terminal, and a line a minute where the output is a file, as under nohup."""
 
 import logging
+import sys
 import time
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from lightning import Callback, LightningModule, Trainer
+from tqdm import tqdm
 
 log = logging.getLogger(__name__)
 
 SECONDS = 60.0  # between two lines
+
+Item = TypeVar("Item")
+
+
+def over(items: Sequence[Item], what: str, unit: str) -> Iterator[Item]:
+    """The items, one after the other."""
+    with steps(len(items), what, unit) as done:
+        for item in items:
+            yield item
+            done()
+
+
+@contextmanager
+def steps(total: int, what: str, unit: str) -> Iterator[Callable[[], None]]:
+    """Gives what is to be called after each of `total` steps."""
+    if not total or sys.stderr.isatty():
+        with tqdm(desc=what, total=total, unit=unit, disable=not total) as bar:
+
+            def advance() -> None:
+                bar.update()
+
+            yield advance
+        return
+    finished, said = 0, time.monotonic()
+
+    def done() -> None:
+        nonlocal finished, said
+        finished += 1
+        if time.monotonic() - said >= SECONDS:
+            said = time.monotonic()
+            log.info("%s: %s %d of %d", what, unit, finished, total)
+
+    yield done
 
 
 class Lines(Callback):

@@ -16,8 +16,8 @@ import numpy as np
 import platformdirs
 from jaxtyping import Shaped, UInt8
 from PIL import Image
-from tqdm import tqdm
 
+from pointseg import progress
 from pointseg.errors import InputError, fault, reading, separately
 from pointseg.files import writing
 from pointseg.types import Scene, Shape, Window
@@ -128,7 +128,7 @@ def decode(sources: Sequence[Source], legend: Legend, scale: Scale) -> list[Cach
     missing = [(source, image, mask) for source, image, mask in files if not (image.exists() and mask.exists())]
     if missing:
         table = legend.table()
-        for source, image, mask in tqdm(missing, desc="decoding scenes, once", unit="scene", disable=None):
+        for source, image, mask in progress.over(missing, "decoding scenes, once", "scene"):
             with separately():
                 if pair := _read_pair(source, legend, table, scale):
                     _save(image, pair[0])

@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image
-from tqdm import tqdm
 
+from pointseg import progress
 from pointseg.datasets.aerial import COLOURS, CUTS, INNER, aerial
 from pointseg.errors import InputError
 from pointseg.scenes import cache_folder
@@ -55,7 +55,7 @@ def write(tiles: int, size: int, seed: int) -> Path:
         (partial / INNER).mkdir()
         classes = [{"title": name, "color": f"#{colour:06X}"} for name, colour in COLOURS.items()]
         (partial / INNER / "classes.json").write_text(json.dumps({"classes": classes}, indent=2))
-        for tile in tqdm(range(1, tiles + 1), desc="drawing scenes, once", unit="scene", disable=None):
+        for tile in progress.over(range(1, tiles + 1), "drawing scenes, once", "scene"):
             image, labels = draw(size, np.random.default_rng([seed, tile]))
             _write_tile(partial / INNER / f"Tile {tile}", image, labels, palette=tile % 4 == 2)
         try:

@@ -12,16 +12,17 @@ WHOLE = "1.0"  # the budget of every labelled pixel
 
 def by_budget(runs: pd.DataFrame, measure: str) -> pd.DataFrame:
     """A row for each budget, that of the fewest training points first, a column a seed."""
-    return runs.pivot(index="budget", columns="seed", values=measure).reindex(_points(runs).index)
+    return runs.pivot(index="budget", columns="seed", values=measure).reindex(points(runs).index)
 
 
 def by_points(runs: pd.DataFrame, measure: str) -> pd.DataFrame:
     """A row for each budget, by its training points in all scenes (mean over seeds), a column a seed."""
-    return by_budget(runs, measure).set_axis(_points(runs).to_numpy(float))
+    return by_budget(runs, measure).set_axis(points(runs).to_numpy(float))
 
 
-def _points(runs: pd.DataFrame) -> "pd.Series[float]":
-    return runs.filter(regex="^points/").sum(axis=1).groupby(runs["budget"]).mean().sort_values()
+def points(runs: pd.DataFrame) -> "pd.Series[float]":
+    """The training points of each budget in all scenes, mean over the runs; the fewest first."""
+    return runs.filter(regex="^points/").sum(axis=1).groupby(runs["budget"]).mean().sort_values(kind="stable")
 
 
 def needed(curve: "pd.Series[float]", score: float) -> float:
@@ -71,11 +72,10 @@ def savings(runs: pd.DataFrame, others: pd.DataFrame) -> tuple[list[Saving], Int
 
 
 class Share(NamedTuple):
-    """Of the n seeds that also have a run with every pixel: mIoU, and its ratio to that run's, means over seeds."""
+    """The ratio of a measure to that of the run with every pixel, mean over the n seeds that have both."""
 
     budget: str
     n: int
-    miou: Interval
     ratio: Interval
 
 
@@ -87,7 +87,7 @@ def shares(runs: pd.DataFrame, measure: str) -> list[Share]:
     whole = scores.loc[WHOLE].dropna()
     rows = {str(budget): row.dropna() for budget, row in scores[whole.index].iterrows()}
     return [
-        Share(budget, len(row), confidence(row.tolist()), confidence((row / whole[row.index]).tolist()))
+        Share(budget, len(row), confidence((row / whole[row.index]).tolist()))
         for budget, row in rows.items()
         if len(row)
     ]

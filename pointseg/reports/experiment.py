@@ -18,7 +18,7 @@ import pandas as pd
 from pointseg.config import CONF
 from pointseg.errors import InputError
 from pointseg.files import writing
-from pointseg.reports import figures, noise, scenes, sweeps, tables
+from pointseg.reports import curves, figures, noise, scenes, sweeps, tables
 
 log = logging.getLogger(__name__)
 
@@ -88,27 +88,32 @@ def header(name: str) -> tuple[str, str]:
 
 def _figures(runs: list[sweeps.Run], sweep: Path, folder: Path, results: tables.Results, examples: int) -> list[str]:
     """Draw them into `folder`/figures; their names."""
-    arms = tables.arms(results.finished, results.factors)
-    curves = pd.read_csv(folder / "learning_curves.csv")
+    finished, factors = results.finished, results.factors
+    arms = tables.arms(finished, factors)
     of = {str(run.folder.relative_to(sweep)): run for run in runs}
-    drawn = {
-        "means and intervals": figures.means(arms, tables.SCORES),
-        "learning curves": figures.learning_curves(arms, curves),
-        "IoU per class": figures.iou_per_class(arms),
-        "class shares": figures.class_shares(arms),
-    }
-    if "budget" in results.factors:
-        others = tables.arms(results.finished, [name for name in results.factors if name != "budget"])
-        drawn["score against budget"] = figures.score_against_budget(
-            others, tables.splits(results.finished), results.noise
+    drawn = {}
+    if "budget" in factors:
+        along = tables.arms(finished, [name for name in factors if name != "budget"])
+        drawn["score against budget"] = figures.score_against_budget(along, tables.splits(finished), results.noise)
+        drawn["IoU per class against budget"] = figures.iou_per_class_against_budget(along)
+    else:
+        along = arms
+        drawn["means and intervals"] = figures.means(arms, tables.SCORES)
+        drawn["IoU per class"] = figures.iou_per_class(arms)
+    if finished.epochs.max() > 1:
+        drawn["learning curves"] = figures.learning_curves(arms, pd.read_csv(folder / "learning_curves.csv"))
+    drawn["class shares"] = figures.class_shares(finished)
+    shown = {}
+    for name, members in along:
+        panels = {"": members}
+        if "budget" in factors:
+            panels = {f"budget {x}": members[members.budget == x] for x in curves.points(members).index}
+        drawn[f"confusion, {name}"] = figures.confusion(
+            {title: [of[run] for run in chosen.run] for title, chosen in panels.items()}
         )
-    for name, members in arms:
-        drawn[f"confusion, {name}"] = figures.confusion([of[run] for run in members.run])
-    shown = {
-        f"example, {name}, {scene}": figure
-        for name, members in (arms if examples else [])
-        for scene, figure in figures.examples(of[members.run.iloc[0]], examples).items()
-    }
+        fewest, chosen = next(iter(panels.items()))
+        for scene, figure in figures.examples(of[chosen.run.iloc[0]], examples).items() if examples else []:
+            shown[", ".join(filter(None, ("example", name, fewest, scene)))] = figure
     for name, figure in (drawn | shown).items():
         # A scene is pixels: as SVG it would be a PNG in wrapping, several times the size.
         figures.save(figure, folder / "figures", _file(name), vector=name in drawn)

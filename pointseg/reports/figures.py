@@ -1,5 +1,6 @@
 """The figures of an experiment's folder."""
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
@@ -8,6 +9,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
@@ -55,24 +57,43 @@ def score_against_budget(arms: Arms, splits: Mapping[str, str], noise: pd.DataFr
     An arm's runs differ in seed and budget. splits: a panel for each, from its column. noise: of noise.csv; how far
     neighbouring masks agree, as lines.
     """
-    figure = Figure(figsize=(6.4 * len(splits), 4 + 0.2 * len(arms)), layout="constrained")
-    panels = figure.subplots(1, len(splits), squeeze=False)[0]
-    for axes, (split, column) in zip(panels, splits.items(), strict=True):
-        for name, members in arms:
-            scores = curves.by_points(members.reset_index(), column)
-            intervals = [confidence(row.dropna().tolist()) for _, row in scores.iterrows()]
-            mean, half = np.transpose(intervals)
-            axes.errorbar(scores.index, mean, yerr=half, marker=".", capsize=3, label=name)
+    figure, panels = _against_budget(arms, {f"{split} mIoU, land cover": column for split, column in splits.items()})
+    for axes, split in zip(panels, splits, strict=True):
         along = noise[noise.split == SPLIT_OF[split]] if len(noise) else noise
         for row, style in zip(along.itertuples(), cycle(("--", ":")), strict=False):
             name = f"masks along the cuts of tiles{'' if pd.isna(row.setting) else f', {row.setting}'}"
             axes.axhline(row.miou_land_cover, color="grey", linestyle=style, label=name)
-        axes.set(xscale="log", xlabel="labelled training pixels", ylabel=f"{split} mIoU, land cover")
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.set_xticks(scores.index, [f"{points:,.0f}" for points in scores.index])
-        axes.grid(alpha=0.3)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
     return figure
+
+
+def iou_per_class_against_budget(arms: Arms) -> Figure:
+    """As score_against_budget, a panel for each class: IoU at the best epoch, on the validation split."""
+    classes = [column for column in arms[0][1] if column.startswith("iou/")]
+    figure, panels = _against_budget(arms, {f"IoU, {column.partition('/')[2]}": column for column in classes})
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
+    return figure
+
+
+def _against_budget(arms: Arms, measures: Mapping[str, str]) -> tuple[Figure, list[Axes]]:
+    """A panel for each title and its column."""
+    columns = min(3, len(measures))
+    rows = math.ceil(len(measures) / columns)
+    figure = Figure(figsize=(12.8, (4 if columns < 3 else 3) * rows + 0.2 * len(arms)), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).flatten()
+    ticks = curves.points(pd.concat([members for _, members in arms]))
+    for axes, (title, column) in zip(panels, measures.items(), strict=False):
+        for name, members in arms:
+            scores = curves.by_points(members.reset_index(), column)
+            mean, half = np.transpose([confidence(row.dropna().tolist()) for _, row in scores.iterrows()])
+            axes.errorbar(scores.index, mean, yerr=half, marker=".", capsize=3, label=name)
+        axes.set(xscale="log", xlabel="labelled training pixels", ylabel=title)
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_xticks(ticks, [f"{points:,.0f}" for points in ticks], rotation=30)
+        axes.grid(alpha=0.3)
+    for axes in panels[len(measures) :]:
+        axes.remove()
+    return figure, list(panels[: len(measures)])
 
 
 def _lines(axes: Axes, arms: Arms, x: str, y: str) -> None:
@@ -102,43 +123,47 @@ def means(arms: Arms, measures: Mapping[str, str]) -> Figure:
 def iou_per_class(arms: Arms) -> Figure:
     """At the best epoch: mean over seeds, with its 95 % interval."""
     classes = [column for column in arms[0][1] if column.startswith("iou/")]
-    figure, axes = _bars(len(classes), len(arms))
+    figure = Figure(
+        figsize=(2 + len(classes) * max(1.0, 0.25 * len(arms)), 3.6 + 0.2 * len(arms)), layout="constrained"
+    )
+    axes = figure.subplots()
     for i, (name, members) in enumerate(arms):
         intervals = [confidence(members[column].tolist()) for column in classes]
         at = np.arange(len(classes)) + (i - (len(arms) - 1) / 2) * 0.8 / len(arms)
         axes.bar(at, [x.mean for x in intervals], 0.8 / len(arms), yerr=[x.half for x in intervals], label=name)
-    return _named(figure, axes, classes, "IoU at the best epoch")
-
-
-def class_shares(arms: Arms) -> Figure:
-    """Shares of the training points, of each sampler's first run at each budget."""
-    members = pd.concat([runs for _, runs in arms]).drop_duplicates(["sampler", "budget"])
-    points = members.filter(regex="^points/")
-    figure, axes = _bars(points.shape[1], len(members))
-    for i, (_, run) in enumerate(members.iterrows()):
-        counts = run[points.columns].astype(float)
-        at = np.arange(len(counts)) + (i - (len(members) - 1) / 2) * 0.8 / len(members)
-        axes.bar(at, counts / counts.sum(), 0.8 / len(members), label=f"{run.sampler}, budget {run.budget}")
-    return _named(figure, axes, list(points.columns), "share of the training points")
-
-
-def _bars(classes: int, arms: int) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(2 + classes * max(1.0, 0.25 * arms), 3.6 + 0.2 * arms), layout="constrained")
-    return figure, figure.subplots()
-
-
-def _named(figure: Figure, axes: Axes, columns: list[str], title: str) -> Figure:
-    axes.set_xticks(range(len(columns)), [column.partition("/")[2] for column in columns])
-    axes.set_ylabel(title)
+    axes.set_xticks(range(len(classes)), [column.partition("/")[2] for column in classes])
+    axes.set_ylabel("IoU at the best epoch")
     figure.legend(loc="outside lower center", fontsize=8)
     return figure
 
 
-def confusion(members: list[Run]) -> Figure:
-    """Of the best epochs, pooled over seeds."""
-    best = [run.scores["val"]["best"] for run in members]
-    classes = [key.partition("/")[2] for key in best[0] if key.startswith("iou/")]
-    return plots.confusion(np.sum([scores["confusion"] for scores in best], axis=0), classes)
+def class_shares(runs: pd.DataFrame) -> Figure:
+    """Shares of the training points, of the first run of each sampler and budget, a panel a sampler."""
+    first = runs.drop_duplicates(["sampler", "budget"])
+    points = first.filter(regex="^points/")
+    first = first.iloc[points.sum(axis=1).argsort(kind="stable")]
+    samplers = list(dict.fromkeys(runs.sampler))
+    figure = Figure(figsize=(2 + 1.1 * points.shape[1] * len(samplers), 3.6), layout="constrained")
+    for axes, sampler in zip(figure.subplots(1, len(samplers), sharey=True, squeeze=False)[0], samplers, strict=True):
+        members = first[first.sampler == sampler]
+        colours = colormaps["viridis"](np.linspace(0, 0.9, len(members)))
+        for i, (_, run) in enumerate(members.iterrows()):
+            counts = run[points.columns].astype(float)
+            at = np.arange(len(counts)) + (i - (len(members) - 1) / 2) * 0.8 / len(members)
+            axes.bar(at, counts / counts.sum(), 0.8 / len(members), label=f"budget {run.budget}", color=colours[i])
+        axes.set_xticks(range(points.shape[1]), [column.partition("/")[2] for column in points], rotation=30)
+        axes.set(title=sampler, ylabel="share of the training points" if sampler == samplers[0] else "")
+        axes.legend(fontsize=8)
+    return figure
+
+
+def confusion(panels: Mapping[str, list[Run]]) -> Figure:
+    """Of the best epochs, pooled over the runs of each title."""
+    best = {title: [run.scores["val"]["best"] for run in members] for title, members in panels.items()}
+    classes = [key.partition("/")[2] for key in next(iter(best.values()))[0] if key.startswith("iou/")]
+    return plots.confusion(
+        {title: np.sum([x["confusion"] for x in found], 0) for title, found in best.items()}, classes
+    )
 
 
 def examples(run: Run, number: int) -> dict[str, Figure]:

@@ -61,6 +61,7 @@ def render(name: str, results: Results) -> str:
     sections = {
         "Scores": _arms(finished, factors, MEASURES),
         "Test scores": _arms(finished.dropna(subset=TESTED), factors, TEST) if TESTED in finished else "",
+        "mIoU by budget": _by_budget(finished, factors),
         "Arms compared": _comparisons(finished, factors, results.scenes),
         "Share of every pixel's mIoU": _shares(finished, factors, claims.GOALS.get(name, {})),
         "Noise of the masks": _noise(results.noise),
@@ -113,13 +114,31 @@ def _arms(results: pd.DataFrame, factors: list[str], measures: Mapping[str, str]
     return _explained(_table(["arm", "seeds", *measures], rows), rule if usual else "")
 
 
+def _by_budget(results: pd.DataFrame, factors: list[str]) -> str:
+    """A row for each split and arm, a column for each budget."""
+    if "budget" not in factors:
+        return ""
+    rows = []
+    along = curves.points(results).index
+    for split, column in splits(results).items():
+        for name, runs in arms(results, [name for name in factors if name != "budget"]):
+            scores = curves.by_budget(runs.reset_index(), column).reindex(along)
+            found = (row.dropna().tolist() for _, row in scores.iterrows())
+            rows.append([name, split, *(claims.show(confidence(values)) if values else "–" for values in found)])
+    return _explained(
+        _table(["arm", "scores", *along], rows), "mIoU over land cover, by points an image or their share."
+    )
+
+
 def _comparisons(results: pd.DataFrame, factors: list[str], of_scenes: Mapping[str, Scenes]) -> str:
-    """Arms that differ in one factor only."""
+    """Arms that differ in one factor only, which is not the budget."""
     measures = [name for name in ("best_miou", "final_miou", TESTED) if name in results]
+    if results.epochs.max() == 1:
+        measures.remove("final_miou")  # is the best
     rows = []
     for (name, a), (other, b) in combinations(arms(results, factors), 2):
-        differing = (a[factors].iloc[0] != b[factors].iloc[0]).sum()
-        for what in measures if differing == 1 else []:
+        differing = [name for name in factors if a[name].iloc[0] != b[name].iloc[0]]
+        for what in measures if len(differing) == 1 and differing != ["budget"] else []:
             shared = a[what].dropna().index.intersection(b[what].dropna().index)
             if len(shared):
                 x, y = a.loc[shared], b.loc[shared]
@@ -142,12 +161,12 @@ def _shares(results: pd.DataFrame, factors: list[str], goals: Mapping[str, float
     others = [name for name in factors if name != "budget"]
     for name, runs in arms(results, others) if "budget" in factors else []:
         for split, column in splits(results).items():
-            for budget, n, miou, ratio in curves.shares(runs.reset_index(), column):
+            for budget, n, ratio in curves.shares(runs.reset_index(), column):
                 goal = goals.get(budget, math.nan)
                 verdict = claims.sign(Interval(ratio.mean - goal, ratio.half)) if budget in goals else "–"
-                numbers = [str(n), claims.show(miou), claims.show(ratio), f"{goal:g}", verdict]
+                numbers = [str(n), claims.show(ratio), f"{goal:g}", verdict]
                 rows.append([name, budget, split, *numbers])
-    columns = ["arm", "budget", "scores", "seeds", "mIoU, land cover", "share", "goal", "verdict"]
+    columns = ["arm", "budget", "scores", "seeds", "share", "goal", "verdict"]
     rule = (
         "Share: of the mIoU of the same arm and seed with every labelled pixel (budget 1.0). A goal holds where the\n"
         "95 % interval of the share lies above it, and does not hold where it lies below."

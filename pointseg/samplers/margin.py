@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool
-from tqdm import tqdm
 
 from pointseg import points as annotation
+from pointseg import progress
 from pointseg.errors import InputError
 from pointseg.inference import predict_scene, strips
 from pointseg.scenes import whole
@@ -143,7 +143,7 @@ def sample(
     rate = SAMPLE / sum(scene.shape[0] * scene.shape[1] for scene in scenes)
     parts = []
     total = sum(len(strips(scene.shape[0], model.tile_size, model.overlap)) for scene in scenes)
-    with tqdm(desc="looking for uncertain pixels", total=total, unit="strip", disable=None) as progress:
+    with progress.steps(total, "looking for uncertain pixels", "strip") as done:
         for index, scene in enumerate(scenes):
             blocks = predict_scene(
                 model.predict,
@@ -161,7 +161,8 @@ def sample(
                 rows, cols = np.nonzero(drawn)
                 part = {"scene": index, "row": rows + window.row, "col": cols + window.col, "margin": margin[drawn]}
                 parts.append(pd.DataFrame({**part, "predicted": classes[0].cpu().numpy()[drawn]}))
-                progress.update(window.col == 0)
+                if window.col == 0:
+                    done()
     if not sum(map(len, parts)):
         raise InputError("input: no pixel of the images holds data.")
     return pd.concat(parts, ignore_index=True)
