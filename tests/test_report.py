@@ -248,7 +248,14 @@ def test_the_best_score_is_drawn_against_the_budget(sweep: Path, tmp_path: Path)
         write_run(sweep / f"more_{seed}", "random", seed, [0.5], budget=100)
     experiment.write(sweep, tmp_path / "out", examples=0)
     assert (tmp_path / "out/figures/score_against_budget.svg").exists()
-    along = pd.DataFrame({"setting": [np.nan] * 2, "split": ["val", "test"], "miou_land_cover": [0.9, 0.7]})
+    along = pd.DataFrame(
+        {
+            "setting": np.nan,
+            "split": ["val", "test", "test"],
+            "pairs": [6000, 6000, 500],
+            "miou_land_cover": [0.9, 0.7, 0.2],
+        }
+    )
     arm = pd.DataFrame({"budget": ["9", "1.0", "9"], "points/a": [10, 1000, 10], "y": [0.1, 0.5, 0.3]}, index=[0, 0, 1])
     axes = figures.score_against_budget([("arm", arm.rename_axis("seed"))], {"test": "y"}, along).axes[0]
     assert np.array_equal(axes.lines[0].get_xydata(), [[10, 0.2], [1000, 0.5]])

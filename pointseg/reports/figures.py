@@ -28,6 +28,7 @@ Arms = Sequence[tuple[str, pd.DataFrame]]
 """An arm in words, and its runs by seed."""
 
 SPLIT_OF = {"validation": "val", "test": "test"}  # in noise.csv
+PAIRS = 5000  # of neighbouring pixels; the agreement of fewer says little of a whole split
 PANELS = {"miou_all_classes": "validation mIoU", "accuracy": "validation accuracy", "loss": "validation loss"}
 
 
@@ -59,7 +60,7 @@ def score_against_budget(arms: Arms, splits: Mapping[str, str], noise: pd.DataFr
     """
     figure, panels = _against_budget(arms, {f"{split} mIoU, land cover": column for split, column in splits.items()})
     for axes, split in zip(panels, splits, strict=True):
-        along = noise[noise.split == SPLIT_OF[split]] if len(noise) else noise
+        along = noise[(noise.split == SPLIT_OF[split]) & (noise.pairs >= PAIRS)] if len(noise) else noise
         for row, style in zip(along.itertuples(), cycle(("--", ":")), strict=False):
             name = f"masks along the cuts of tiles{'' if pd.isna(row.setting) else f', {row.setting}'}"
             axes.axhline(row.miou_land_cover, color="grey", linestyle=style, label=name)
