@@ -210,12 +210,16 @@ def _savings(results: pd.DataFrame, factors: list[str]) -> str:
             if mean is not None:
                 statements.append(f"- {name}, the mean over its budgets: {claims.show(mean)}, {claims.sign(mean)}.")
     columns = ["points", "mIoU", "random points needed", "times as many", "− twice as many random", "half suffices"]
-    goal = (
+    rule = (
         "Random points needed: where their mean mIoU reaches that of the others, interpolated over the logarithm of\n"
-        "their number (inf: not within the numbers tried; the smallest number tried stands for it and fewer). Half as\n"
-        "many points suffice where their mIoU less that of twice as many random ones, seed by seed, lies above zero:"
+        "their number (inf: not within the numbers tried; the smallest number tried stands for it and fewer)."
     )
-    return _explained(_table(["arm", *columns], rows), f"{goal}\n\n" + "\n".join(statements))
+    if statements:
+        rule += (
+            "\nHalf as many points suffice where their mIoU less that of twice as many random ones, seed by seed, lies\n"
+            "above zero:\n\n"
+        ) + "\n".join(statements)
+    return _explained(_table(["arm", *columns], rows), rule)
 
 
 def _claims(about: list[Claim], results: pd.DataFrame, factors: list[str]) -> str:
