@@ -216,8 +216,8 @@ def _savings(results: pd.DataFrame, factors: list[str]) -> str:
     )
     if statements:
         rule += (
-            "\nHalf as many points suffice where their mIoU less that of twice as many random ones, seed by seed, lies\n"
-            "above zero:\n\n"
+            "\nHalf as many points suffice where their mIoU less that of twice as many random ones, seed by seed,\n"
+            "lies above zero:\n\n"
         ) + "\n".join(statements)
     return _explained(_table(["arm", *columns], rows), rule)
 
