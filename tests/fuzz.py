@@ -660,8 +660,8 @@ def run_folders(rng: Rng, base: Base, folder: Path) -> tuple[str, Callable[[], N
 
 def use_scores(run: Path) -> None:
     found = sweeps.read(run.parent)
-    table = sweeps.table(found, run.parent)
-    sweeps.curves(found, run.parent)
+    table = sweeps.table(found)
+    sweeps.curves(found)
     if found[0].finished and not np.isfinite(table["best_miou"].to_numpy(float)).all():
         raise NoNumberError("best_miou")
 

@@ -16,7 +16,7 @@ from sklearn.metrics import jaccard_score
 
 from pointseg.config import construct
 from pointseg.errors import InputError
-from pointseg.reports import claims, experiment, figures, noise, sweeps, tables
+from pointseg.reports import claims, experiment, figures, noise, records, sweeps, tables
 from pointseg.reports.statistics import Interval, confidence, paired, prediction, randomisation
 from pointseg.scenes import whole
 from pointseg.types import IGNORE
@@ -201,7 +201,7 @@ def test_arms_of_a_sweep_of_many_factors_are_named_by_what_they_have_otherwise(t
     for i, changed in enumerate([None, *keys]):
         values = {key: int(key == changed) for key in keys}
         write_run(tmp_path / f"sweep/{i}", "random", 0, [0.5 - 0.01 * i], **values)
-    results = sweeps.table(sweeps.read(tmp_path / "sweep"), tmp_path)
+    results = sweeps.table(sweeps.read(tmp_path / "sweep"))
     assert [name for name, _ in tables.arms(results, keys)] == ["as most", *(f"{key} 1" for key in keys)]
     assert {name for name, _ in tables.arms(results, keys[:2])} == {"a 0, b 0", "a 1, b 0", "a 0, b 1"}
 
@@ -232,6 +232,46 @@ def test_the_report_of_a_sweep(sweep: Path, tmp_path: Path) -> None:
     assert {f"learning_curves.{kind}" for kind in ("png", "svg")} <= drawn
     assert {"confusion_random.svg", "confusion_stratified.svg", "IoU_per_class.svg", "class_shares.svg"} <= drawn
     assert_tables_follow_from_the_results(folder)
+
+
+def test_a_later_report_goes_on_from_the_records_of_an_earlier_one(sweep: Path, tmp_path: Path) -> None:
+    """A sweep whose runs were made on two machines, reported after each, against the report of all at once."""
+    write_test(sweep / "random_0", 0.3, matrices(50, 60, 70))
+    experiment.write(sweep, tmp_path / "once/sampling", examples=0)
+    second = tmp_path / "second"
+    second.mkdir()
+    (sweep / "random_1").rename(second / "random_1")
+    (sweep / "stratified_3").rename(second / "stratified_3")
+    write_run(second / "random_0", "random", 0, [0.9], finished=False)  # the first machine has finished it
+    for machine in (sweep, second):
+        experiment.write(machine, tmp_path / "twice/sampling", examples=0)
+    names = ("README.md", "results.csv", "learning_curves.csv", "scenes.csv")
+    once, twice = ([(tmp_path / x / "sampling" / name).read_text() for name in names] for x in ("once", "twice"))
+    assert once == twice
+    recorded = [file.read_text() for file in (tmp_path / "twice").rglob("*.yaml")]
+    assert len(recorded) == 6
+    assert "num_workers" not in "".join(recorded)
+    assert "/home/somebody" not in "".join(recorded)
+
+
+def test_the_records_alone_make_the_same_report(sweep: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "experiments/sampling"
+    shutil.rmtree(sweep / "stratified_3")
+    experiment.write(sweep, folder, examples=0)
+    before = {file: file.read_bytes() for file in folder.rglob("*") if file.suffix in (".md", ".csv", ".json", ".yaml")}
+    experiment.write((folder / "runs").resolve(), folder, examples=0)
+    assert {file: file.read_bytes() for file in before} == before
+
+
+def test_a_run_made_again_takes_the_place_of_its_record(sweep: Path, tmp_path: Path) -> None:
+    experiment.write(sweep, tmp_path / "out", examples=0)
+    (tmp_path / "out/runs/random_0/old.png").touch()
+    shutil.rmtree(sweep / "random_0")
+    write_run(sweep / "random_0", "random", 0, [0.25])
+    (run,) = (run for run in records.read(sweep, tmp_path / "out/runs") if run.name == "random_0")
+    assert run.scores["val"]["best"]["miou_all_classes"] == 0.25
+    experiment.write(sweep, tmp_path / "out", examples=0)
+    assert not (tmp_path / "out/runs/random_0/old.png").exists()
 
 
 def test_claims_are_judged_in_their_own_experiment_alone(sweep: Path, tmp_path: Path) -> None:
@@ -331,8 +371,21 @@ def test_means_stand_with_their_intervals() -> None:
 
 def test_a_run_that_is_there_twice_is_refused(sweep: Path, tmp_path: Path) -> None:
     write_run(sweep / "again", "random", 0, [0.1])
-    with pytest.raises(InputError, match=r"twice \(again, random_0\)"):
+    with pytest.raises(InputError, match="again, random_0: the same configuration and seed twice"):
         experiment.write(sweep, tmp_path / "out", examples=0)
+
+
+def test_an_example_stays_with_the_record_of_its_run(tmp_path: Path) -> None:
+    from tests.test_training import train
+
+    sweep, folder = tmp_path / "sweep", tmp_path / "out"
+    train(sweep / "a b/run", "tile_size=16", "overlap=4")
+    experiment.write(sweep, folder, examples=1)
+    (picture,) = (folder / "runs").rglob("*.png")
+    (sweep / "a b/run/best.ckpt").unlink()
+    for again in (folder / "runs", sweep):
+        experiment.write(again, folder, examples=1)
+        assert f"](runs/a%20b/run/{picture.name})" in (folder / "README.md").read_text()
 
 
 def assert_tables_follow_from_the_results(folder: Path) -> None:
@@ -369,7 +422,7 @@ def test_an_example_larger_than_a_window_is_shown_whole(tmp_path: Path, monkeypa
         return Figure()
 
     monkeypatch.setattr(figures.plots, "panel", panel)
-    figures.examples(sweeps.Run(tmp_path / "run", {}, {}, {}), 1)
+    figures.examples(sweeps.Run(tmp_path / "run", "run", {}, {}, {}), 1)
     ((scene, class_map),) = shown
     assert class_map.shape == scene.shape
     assert class_map.max() < 6  # every pixel has a class

@@ -1,27 +1,32 @@
 """An experiment's folder, written from the runs of its sweep.
 
-README.md     question, command, environment, tables, figures
-results.csv   a row a run; the tables are made of it and of      learning_curves.csv   a row an epoch of each run
-scenes.csv    the confusion of each test scene and run, where runs have been tested
-noise.csv     how far the masks of neighbouring images agree, where these were cut from tiles
-figures/      scores with intervals, learning curves, score against budget, IoU per class, class shares, confusion
-              matrices, example scenes
+README.md             question, command, environment, tables, figures
+results.csv           a row a run; the tables are made of it and of the next three
+learning_curves.csv   a row an epoch of each run
+scenes.csv            the confusion of each test scene and run, where runs have been tested
+noise.csv             how far the masks of neighbouring images agree, where these were cut from tiles
+figures/              scores with intervals, learning curves, score against budget, IoU per class, class shares,
+                      confusion matrices
+runs/                 the records of the runs (records.py), with example scenes
 """
 
 import logging
 import re
+from collections.abc import Mapping
 from itertools import takewhile
 from pathlib import Path
+from urllib.parse import quote
 
 import pandas as pd
 
 from pointseg.config import CONF
-from pointseg.errors import InputError
 from pointseg.files import writing
-from pointseg.reports import curves, figures, noise, scenes, sweeps, tables
+from pointseg.reports import curves, figures, noise, records, scenes, sweeps, tables
+from pointseg.reports.sweeps import Run
 
 log = logging.getLogger(__name__)
 
+RECORDS = "runs"
 RULES = """\
 Scores are validation scores: the mean over seeds ± half of its 95 % interval (Student's t). Arms are compared seed by
 seed: the mean difference with its 95 % interval, p of the paired t-test, effect size d_z (mean / standard
@@ -30,21 +35,19 @@ the report's claims stand at the top of `pointseg/reports/claims.py`."""
 
 
 def write(sweep: Path, folder: Path, examples: int) -> None:
-    """Write `folder` anew from the runs below `sweep`, with `examples` predicted scenes of each arm.
+    """Write `folder` anew from the runs below `sweep` and those recorded in `folder`, see `records.read`.
 
     The folder's name is the experiment's: it decides the question and the claims.
 
-    Raises InputError where `sweep` holds no finished run.
+    examples: predicted scenes of each arm, of a run that has its weights; none are added with 0.
+
+    Raises InputError where `sweep` holds no run, or none is finished.
     """
-    runs = sweeps.read(sweep)
-    if not any(run.finished for run in runs):
-        raise InputError(
-            f"sweep={sweep}: none of its {len(runs)} runs is finished; the sweep's command goes on with them."
-        )
+    runs = records.read(sweep, folder / RECORDS)
     written = {
-        "results": sweeps.table(runs, sweep),
-        "learning_curves": sweeps.curves(runs, sweep),
-        "scenes": scenes.table(runs, sweep).reset_index(),
+        "results": sweeps.table(runs),
+        "learning_curves": sweeps.curves(runs),
+        "scenes": scenes.table(runs).reset_index(),
         "noise": noise.table(runs) if examples else pd.DataFrame(),
     }
     for name, table in written.items():
@@ -52,18 +55,22 @@ def write(sweep: Path, folder: Path, examples: int) -> None:
         if len(table):
             with writing(folder / f"{name}.csv") as partial:
                 table.to_csv(partial, index=False)
+    for run in runs:
+        if run.finished:
+            records.write(run, folder / RECORDS / run.name)
     results = tables.load(folder / "results.csv")
-    pictures = _figures(runs, sweep, folder, results, examples)
+    pictures = _figures(runs, folder, results, written["learning_curves"], examples)
     with writing(folder / "README.md") as partial:
         partial.write_text(readme(folder.name, results, pictures))
     log.info("Report: %s", folder / "README.md")
 
 
-def readme(name: str, results: tables.Results, pictures: list[str]) -> str:
+def readme(name: str, results: tables.Results, pictures: Mapping[str, str]) -> str:
+    """pictures: their paths within the experiment's folder, by title."""
     question, commands = header(name)
     finished = results.finished
     environment = "; ".join(sorted({f"{run.device}: {run.versions}" for run in finished.itertuples()}))
-    shown = "\n\n".join(f"![{picture}](figures/{_file(picture)}.png)" for picture in pictures)
+    shown = "\n\n".join(f"![{title}]({quote(path)})" for title, path in pictures.items())
     parts = [
         f"# {name}",
         question,
@@ -86,11 +93,13 @@ def header(name: str) -> tuple[str, str]:
     return "\n".join(question), "\n".join(commands)
 
 
-def _figures(runs: list[sweeps.Run], sweep: Path, folder: Path, results: tables.Results, examples: int) -> list[str]:
-    """Draw them into `folder`/figures; their names."""
+def _figures(
+    runs: list[Run], folder: Path, results: tables.Results, epochs: pd.DataFrame, examples: int
+) -> dict[str, str]:
+    """Draw them into `folder`; their paths within it, by title."""
     finished, factors = results.finished, results.factors
     arms = tables.arms(finished, factors)
-    of = {str(run.folder.relative_to(sweep)): run for run in runs}
+    of = {run.name: run for run in runs}
     drawn = {}
     if "budget" in factors:
         along = tables.arms(finished, [name for name in factors if name != "budget"])
@@ -101,7 +110,7 @@ def _figures(runs: list[sweeps.Run], sweep: Path, folder: Path, results: tables.
         drawn["means and intervals"] = figures.means(arms, tables.SCORES)
         drawn["IoU per class"] = figures.iou_per_class(arms)
     if finished.epochs.max() > 1:
-        drawn["learning curves"] = figures.learning_curves(arms, pd.read_csv(folder / "learning_curves.csv"))
+        drawn["learning curves"] = figures.learning_curves(arms, epochs)
     drawn["class shares"] = figures.class_shares(finished)
     shown = {}
     for name, members in along:
@@ -112,12 +121,22 @@ def _figures(runs: list[sweeps.Run], sweep: Path, folder: Path, results: tables.
             {title: [of[run] for run in chosen.run] for title, chosen in panels.items()}
         )
         fewest, chosen = next(iter(panels.items()))
-        for scene, figure in figures.examples(of[chosen.run.iloc[0]], examples).items() if examples else []:
-            shown[", ".join(filter(None, ("example", name, fewest, scene)))] = figure
-    for name, figure in (drawn | shown).items():
-        # A scene is pixels: as SVG it would be a PNG in wrapping, several times the size.
-        figures.save(figure, folder / "figures", _file(name), vector=name in drawn)
-    return list(drawn | shown)
+        for file in _examples([of[run] for run in chosen.run], folder / RECORDS, examples):
+            title = ", ".join(filter(None, ("example", name, fewest, file.stem)))
+            shown[title] = file.relative_to(folder).as_posix()
+    for title, figure in drawn.items():
+        figures.save(figure, folder / "figures" / _file(title), "png", "svg")
+    return {title: f"figures/{_file(title)}.png" for title in drawn} | shown
+
+
+def _examples(arm: list[Run], recorded: Path, number: int) -> list[Path]:
+    """Pictures of `number` scenes by the first run that has its weights, else those that the record of one has."""
+    trained = [run for run in arm if (run.folder / "best.ckpt").exists()]
+    for run in trained[:1] if number else []:
+        for scene, figure in figures.examples(run, number).items():
+            figures.save(figure, recorded / run.name / _file(scene), "png")  # an SVG of pixels is a larger PNG
+    found = (sorted((recorded / run.name).glob("*.png")) for run in arm)
+    return next(filter(None, found), [])
 
 
 def _file(name: str) -> str:

@@ -32,13 +32,11 @@ PAIRS = 5000  # of neighbouring pixels; the agreement of fewer says little of a 
 PANELS = {"miou_all_classes": "validation mIoU", "accuracy": "validation accuracy", "loss": "validation loss"}
 
 
-def save(figure: Figure, folder: Path, name: str, vector: bool = True) -> None:
-    """As PNG, and as an SVG that is the same every time it is drawn."""
-    with writing(folder / f"{name}.png") as partial:
-        figure.savefig(partial, dpi=130)
-    if vector:
-        with writing(folder / f"{name}.svg") as partial, mpl.rc_context({"svg.hashsalt": "pointseg"}):
-            figure.savefig(partial, metadata={"Date": None})
+def save(figure: Figure, file: Path, *kinds: str) -> None:
+    """As `file` with each of `kinds`, png or svg; an SVG is the same every time it is drawn."""
+    for kind in kinds:
+        with writing(Path(f"{file}.{kind}")) as partial, mpl.rc_context({"svg.hashsalt": "pointseg"}):
+            figure.savefig(partial, dpi=130, metadata={"Date": None} if kind == "svg" else None)
 
 
 def learning_curves(arms: Arms, epochs: pd.DataFrame) -> Figure:

@@ -12,6 +12,7 @@ from pointseg.errors import reading
 from pointseg.reports.statistics import randomisation
 from pointseg.reports.sweeps import Run
 
+FILE = "test/scenes.csv"  # of a run
 TEXT = ("scene", "truth")  # even where it looks like numbers
 
 
@@ -24,15 +25,15 @@ class Scenes(NamedTuple):
     confusion: Int[np.ndarray, "_ k k"]
 
 
-def table(of: list[Run], sweep: Path) -> pd.DataFrame:
-    """test/scenes.csv of every finished run that has been tested (see pointseg/score.py), by run; empty without any."""
+def table(of: list[Run]) -> pd.DataFrame:
+    """FILE of every finished run that has been tested (see pointseg/score.py), by run; empty without any."""
     tables = {}
     for run in of:
-        file = run.folder / "test" / "scenes.csv"
+        file = run.folder / FILE
         if run.finished and file.exists():
             with reading(file, "the confusion of scenes", "run pointseg.evaluate again."):
                 found = pd.read_csv(file, dtype=dict.fromkeys(TEXT, str), na_filter=False)
-                tables[str(run.folder.relative_to(sweep))] = found.set_index([*TEXT, "land_cover"])
+                tables[run.name] = found.set_index([*TEXT, "land_cover"])
     # Runs may differ in their classes; whole numbers with gaps.
     return pd.concat(tables, names=["run"]).astype("Int64") if tables else pd.DataFrame()
 

@@ -27,14 +27,17 @@ from pointseg.reports.claims import PROTOCOL
 
 FACTS = ("sampler", "loss", "budget", *PROTOCOL)  # told of every run, whether they are factors or not
 TEST = {"test_miou": "miou_all_classes", "test_miou_land_cover": "miou_land_cover", "test_accuracy": "accuracy"}
+WEIGHTS = "model.weights"
 CAP = 100.0  # of the class weights where the loss itself has none
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run's folder, its configuration with dotted keys, the options that it names, and its scores.json."""
+    """Its folder and that folder's name below the sweep, its configuration with dotted keys, the options that this
+    names, and its scores.json."""
 
     folder: Path
+    name: str
     config: dict[str, Any]
     choices: dict[str, str]
     scores: dict[str, Any]
@@ -44,26 +47,25 @@ class Run:
         return "finished" in self.scores
 
     def value(self, name: str) -> str:
-        """As text; a file without its folder, which says no more than whose machine it was."""
+        """As text."""
         value = self.choices.get(name, self.config.get(name))
-        if value is None:
-            return "none"  # not "None", which a reader of CSV takes for a gap
-        return Path(str(value)).name if name == "model.weights" else str(value)
+        return "none" if value is None else str(value)  # not "None", which a reader of CSV takes for a gap
 
 
 def read(sweep: Path) -> list[Run]:
-    """Every run below `sweep`, finished or not, by the name of its folder. Raises InputError where there is none."""
+    """Every run below `sweep`, finished or not, by its name."""
     files = sorted(file for file in sweep.rglob("config.yaml") if file.parent.name != ".hydra")
-    if not files:
-        raise InputError(f"sweep={sweep}: there is no run in this folder; sweeps lie in outputs/.")
-    return [_run(file) for file in files]
+    return [_run(file, sweep) for file in files]
 
 
-def _run(file: Path) -> Run:
+def _run(file: Path, sweep: Path) -> Run:
     config = flat(OmegaConf.to_container(read_config(file)))
+    if config.get(WEIGHTS):
+        config[WEIGHTS] = Path(str(config[WEIGHTS])).name  # its folder says no more than whose machine it was
     targets = {group: str(config[key]) for group in GROUPS if (key := f"{group}._target_") in config}
     choices = {group: _option(group, target) for group, target in targets.items()}
-    return Run(file.parent, config, choices, runs.read_scores(file.parent))
+    name = file.parent.relative_to(sweep).as_posix()
+    return Run(file.parent, name, config, choices, runs.read_scores(file.parent))
 
 
 @cache
@@ -89,20 +91,23 @@ def _decided(key: str, of: list[Run], group: str) -> bool:
     return all(len(found) == 1 for found in values.values())
 
 
-def table(of: list[Run], sweep: Path) -> pd.DataFrame:
+def table(of: list[Run]) -> pd.DataFrame:
     """One row a run: run, its factors, seed, and what was measured. Raises InputError where a run is there twice."""
     names = factors(of)
-    rows = pd.DataFrame([_row(run, names, sweep) for run in of])
+    rows = pd.DataFrame([_row(run, names) for run in of])
     again = rows.duplicated([*names, "seed"], keep=False)
     if again.any():
-        raise InputError(f"sweep={sweep}: the same configuration and seed twice ({', '.join(rows.run[again])}).")
+        raise InputError(
+            f"{', '.join(rows.run[again])}: the same configuration and seed twice; remove one, or give name= for a "
+            "report of its own."
+        )
     return rows
 
 
-def _row(run: Run, names: list[str], sweep: Path) -> dict[str, Any]:
+def _row(run: Run, names: list[str]) -> dict[str, Any]:
     content = json.dumps({key: run.config[key] for key in sorted(run.config) if key != "seed"})
     # tables.load takes the columns between run and seed for the factors.
-    row: dict[str, Any] = {"run": str(run.folder.relative_to(sweep))} | {name: run.value(name) for name in names}
+    row: dict[str, Any] = {"run": run.name} | {name: run.value(name) for name in names}
     with _reading(run):
         history = run.scores.get("history", [])
         row |= {"seed": run.config.get("seed"), "finished": run.finished, "epochs": len(history)}
@@ -148,12 +153,12 @@ def _measures(run: Run, history: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def curves(of: list[Run], sweep: Path) -> pd.DataFrame:
+def curves(of: list[Run]) -> pd.DataFrame:
     """One row an epoch of each run."""
     names = ("epoch", "miou_all_classes", "miou_land_cover", "accuracy", "loss")
     rows: list[dict[str, Any]] = []
     for run in of:
         with _reading(run):
             told = [{name: epoch[name] for name in names} for epoch in run.scores.get("history", [])]
-        rows += [{"run": str(run.folder.relative_to(sweep))} | epoch for epoch in told]
+        rows += [{"run": run.name} | epoch for epoch in told]
     return pd.DataFrame(rows)

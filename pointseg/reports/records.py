@@ -1,0 +1,55 @@
+"""The records of an experiment's runs: what its report is made of, small enough to be kept with the report.
+
+Outputs are large, and lie on the machine that trained; the records go where the report goes, and a later report goes on
+from them. A record has the form of a run's folder, without weights, points and logs:
+
+config.yaml   without what belongs to the machine    scores.json, test/scenes.csv   as they were
+<scene>.png   examples, of one run of each arm
+"""
+
+import shutil
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from pointseg import runs
+from pointseg.errors import InputError
+from pointseg.files import writing
+from pointseg.reports import scenes, sweeps
+from pointseg.reports.sweeps import Run
+
+
+def read(sweep: Path, folder: Path) -> list[Run]:
+    """The runs below `sweep`, finished or not, and those that `folder` alone has records of, by name.
+
+    Of a run that is in both, the sweep's is taken, unless only the record is of a finished one.
+
+    Raises InputError where there is no run below `sweep`, or no finished one in either.
+    """
+    new = sweeps.read(sweep)
+    if not new:
+        raise InputError(f"sweep={sweep}: there is no run in this folder; sweeps lie in outputs/.")
+    found = {run.name: run for run in sweeps.read(folder)}
+    found |= {run.name: run for run in new if run.finished or run.name not in found}
+    if not any(run.finished for run in found.values()):
+        raise InputError(
+            f"sweep={sweep}: none of its {len(new)} runs is finished; the sweep's command goes on with them."
+        )
+    return [found[name] for name in sorted(found)]
+
+
+def write(run: Run, folder: Path) -> None:
+    """The record of `run` in `folder`; the pictures of an earlier one stay if its scores are the same."""
+    if run.folder.resolve() == folder.resolve():
+        return
+    if folder.exists() and runs.read_scores(folder) != run.scores:
+        shutil.rmtree(folder)
+    config = OmegaConf.create()
+    for key, value in run.config.items():
+        OmegaConf.update(config, key, value)
+    with writing(folder / "config.yaml") as partial:
+        OmegaConf.save(config, partial)
+    for name in ("scores.json", scenes.FILE):
+        if (run.folder / name).exists():
+            with writing(folder / name) as partial:
+                shutil.copyfile(run.folder / name, partial)
