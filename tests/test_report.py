@@ -209,9 +209,9 @@ def test_arms_of_a_sweep_of_many_factors_are_named_by_what_they_have_otherwise(t
 def test_the_report_of_a_sweep(sweep: Path, tmp_path: Path) -> None:
     folder = tmp_path / "experiments/sampling"
     folder.mkdir(parents=True)
-    (folder / "scenes.csv").write_text("of an earlier report")
+    (folder / "noise.csv").write_text("of an earlier report")
     experiment.write(sweep, folder, examples=0)
-    assert not (folder / "scenes.csv").exists()
+    assert not (folder / "noise.csv").exists()
     text = (folder / "README.md").read_text()
     assert not any(title in text for title in ("## Test scores", "over seeds and scenes", "## Share of every"))
     assert "Does it matter how the points are drawn" in text
@@ -245,12 +245,12 @@ def test_a_later_report_goes_on_from_the_records_of_an_earlier_one(sweep: Path, 
     write_run(second / "random_0", "random", 0, [0.9], finished=False)  # the first machine has finished it
     for machine in (sweep, second):
         experiment.write(machine, tmp_path / "twice/sampling", examples=0)
-    names = ("README.md", "results.csv", "learning_curves.csv", "scenes.csv")
+    names = ("README.md", "results.csv", "learning_curves.csv", "runs/random_0/test/scenes.csv")
     once, twice = ([(tmp_path / x / "sampling" / name).read_text() for name in names] for x in ("once", "twice"))
     assert once == twice
     recorded = [file.read_text() for file in (tmp_path / "twice").rglob("*.yaml")]
     assert len(recorded) == 6
-    assert "num_workers" not in "".join(recorded)
+    assert "num_workers: 2" not in "".join(recorded)
     assert "/home/somebody" not in "".join(recorded)
 
 

@@ -1,9 +1,8 @@
 """An experiment's folder, written from the runs of its sweep.
 
 README.md             question, command, environment, tables, figures
-results.csv           a row a run; the tables are made of it and of the next three
+results.csv           a row a run; the tables are made of it, of noise.csv, and of the records' test scenes
 learning_curves.csv   a row an epoch of each run
-scenes.csv            the confusion of each test scene and run, where runs have been tested
 noise.csv             how far the masks of neighbouring images agree, where these were cut from tiles
 figures/              scores with intervals, learning curves, score against budget, IoU per class, class shares,
                       confusion matrices
@@ -12,6 +11,7 @@ runs/                 the records of the runs (records.py), with example scenes
 
 import logging
 import re
+import shutil
 from collections.abc import Mapping
 from itertools import takewhile
 from pathlib import Path
@@ -21,12 +21,11 @@ import pandas as pd
 
 from pointseg.config import CONF
 from pointseg.files import writing
-from pointseg.reports import curves, figures, noise, records, scenes, sweeps, tables
+from pointseg.reports import curves, figures, noise, records, sweeps, tables
 from pointseg.reports.sweeps import Run
 
 log = logging.getLogger(__name__)
 
-RECORDS = "runs"
 RULES = """\
 Scores are validation scores: the mean over seeds ± half of its 95 % interval (Student's t). Arms are compared seed by
 seed: the mean difference with its 95 % interval, p of the paired t-test, effect size d_z (mean / standard
@@ -43,11 +42,11 @@ def write(sweep: Path, folder: Path, examples: int) -> None:
 
     Raises InputError where `sweep` holds no run, or none is finished.
     """
-    runs = records.read(sweep, folder / RECORDS)
+    recorded = folder / records.FOLDER
+    runs = records.read(sweep, recorded)
     written = {
         "results": sweeps.table(runs),
         "learning_curves": sweeps.curves(runs),
-        "scenes": scenes.table(runs).reset_index(),
         "noise": noise.table(runs) if examples else pd.DataFrame(),
     }
     for name, table in written.items():
@@ -57,7 +56,7 @@ def write(sweep: Path, folder: Path, examples: int) -> None:
                 table.to_csv(partial, index=False)
     for run in runs:
         if run.finished:
-            records.write(run, folder / RECORDS / run.name)
+            records.write(run, recorded / run.name)
     results = tables.load(folder / "results.csv")
     pictures = _figures(runs, folder, results, written["learning_curves"], examples)
     with writing(folder / "README.md") as partial:
@@ -117,13 +116,14 @@ def _figures(
         panels = {"": members}
         if "budget" in factors:
             panels = {f"budget {x}": members[members.budget == x] for x in curves.points(members).index}
-        drawn[f"confusion, {name}"] = figures.confusion(
-            {title: [of[run] for run in chosen.run] for title, chosen in panels.items()}
-        )
+        matrices = figures.confusion({title: [of[run] for run in chosen.run] for title, chosen in panels.items()})
+        if matrices:
+            drawn[f"confusion, {name}"] = matrices
         fewest, chosen = next(iter(panels.items()))
-        for file in _examples([of[run] for run in chosen.run], folder / RECORDS, examples):
+        for file in _examples([of[run] for run in chosen.run], folder / records.FOLDER, examples):
             title = ", ".join(filter(None, ("example", name, fewest, file.stem)))
             shown[title] = file.relative_to(folder).as_posix()
+    shutil.rmtree(folder / "figures", ignore_errors=True)  # of an earlier report, with other arms
     for title, figure in drawn.items():
         figures.save(figure, folder / "figures" / _file(title), "png", "svg")
     return {title: f"figures/{_file(title)}.png" for title in drawn} | shown

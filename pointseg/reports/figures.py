@@ -156,13 +156,14 @@ def class_shares(runs: pd.DataFrame) -> Figure:
     return figure
 
 
-def confusion(panels: Mapping[str, list[Run]]) -> Figure:
-    """Of the best epochs, pooled over the runs of each title."""
+def confusion(panels: Mapping[str, list[Run]]) -> Figure | None:
+    """Of the best epochs, pooled over the runs of each title; None where no record has it."""
     best = {title: [run.scores["val"]["best"] for run in members] for title, members in panels.items()}
-    classes = [key.partition("/")[2] for key in next(iter(best.values()))[0] if key.startswith("iou/")]
-    return plots.confusion(
-        {title: np.sum([x["confusion"] for x in found], 0) for title, found in best.items()}, classes
-    )
+    found = {title: [x for x in scores if "confusion" in x] for title, scores in best.items()}
+    matrices = {title: np.sum([x["confusion"] for x in scores], 0) for title, scores in found.items() if scores}
+    first = next(iter(best.values()))[0]
+    classes = [key.partition("/")[2] for key in first if key.startswith("iou/")]
+    return plots.confusion(matrices, classes) if matrices else None
 
 
 def examples(run: Run, number: int) -> dict[str, Figure]:

@@ -3,7 +3,7 @@
 Outputs are large, and lie on the machine that trained; the records go where the report goes, and a later report goes on
 from them. A record has the form of a run's folder, without weights, points and logs:
 
-config.yaml   without what belongs to the machine    scores.json, test/scenes.csv   as they were
+config.yaml   nothing (null) for what belongs to the machine    scores.json, test/scenes.csv   as they were
 <scene>.png   examples, of one run of each arm
 """
 
@@ -13,10 +13,14 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from pointseg import runs
+from pointseg.checkpoints import MACHINE
+from pointseg.config import read as read_config
 from pointseg.errors import InputError
 from pointseg.files import writing
 from pointseg.reports import scenes, sweeps
 from pointseg.reports.sweeps import Run
+
+FOLDER = "runs"  # of an experiment's
 
 
 def read(sweep: Path, folder: Path) -> list[Run]:
@@ -44,9 +48,10 @@ def write(run: Run, folder: Path) -> None:
         return
     if folder.exists() and runs.read_scores(folder) != run.scores:
         shutil.rmtree(folder)
-    config = OmegaConf.create()
-    for key, value in run.config.items():
-        OmegaConf.update(config, key, value)
+    config = read_config(run.folder / "config.yaml")
+    for key in (*MACHINE, sweeps.WEIGHTS):
+        if OmegaConf.select(config, key) is not None:
+            OmegaConf.update(config, key, run.config.get(key))
     with writing(folder / "config.yaml") as partial:
         OmegaConf.save(config, partial)
     for name in ("scores.json", scenes.FILE):

@@ -1,4 +1,4 @@
-"""The confusion matrices of single test scenes in a sweep: scenes.csv, and arms compared by it."""
+"""The confusion matrices of single test scenes in a sweep, and arms compared by them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +10,6 @@ from jaxtyping import Int
 
 from pointseg.errors import reading
 from pointseg.reports.statistics import randomisation
-from pointseg.reports.sweeps import Run
 
 FILE = "test/scenes.csv"  # of a run
 TEXT = ("scene", "truth")  # even where it looks like numbers
@@ -25,25 +24,14 @@ class Scenes(NamedTuple):
     confusion: Int[np.ndarray, "_ k k"]
 
 
-def table(of: list[Run]) -> pd.DataFrame:
-    """FILE of every finished run that has been tested (see pointseg/score.py), by run; empty without any."""
-    tables = {}
-    for run in of:
-        file = run.folder / FILE
-        if run.finished and file.exists():
-            with reading(file, "the confusion of scenes", "run pointseg.evaluate again."):
-                found = pd.read_csv(file, dtype=dict.fromkeys(TEXT, str), na_filter=False)
-                tables[run.name] = found.set_index([*TEXT, "land_cover"])
-    # Runs may differ in their classes; whole numbers with gaps.
-    return pd.concat(tables, names=["run"]).astype("Int64") if tables else pd.DataFrame()
-
-
-def load(file: Path) -> dict[str, Scenes]:
-    """By run; empty where there is no such file."""
-    if not file.exists():
-        return {}
-    rows = pd.read_csv(file, dtype=dict.fromkeys(("run", *TEXT), str)).set_index(["run", *TEXT, "land_cover"])
-    return {str(run): _scenes(members.dropna(axis=1)) for run, members in rows.groupby(level="run")}
+def load(records: Path) -> dict[str, Scenes]:
+    """FILE of every run below `records` that has been tested (see pointseg/score.py), by the run's name."""
+    found = {}
+    for file in sorted(records.rglob(FILE)):
+        with reading(file, "the confusion of scenes", "run pointseg.evaluate and pointseg.report again."):
+            rows = pd.read_csv(file, dtype=dict.fromkeys(TEXT, str), na_filter=False)
+            found[file.parents[1].relative_to(records).as_posix()] = _scenes(rows.set_index([*TEXT, "land_cover"]))
+    return found
 
 
 def _scenes(rows: pd.DataFrame) -> Scenes:

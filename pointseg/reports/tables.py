@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from pointseg.config import GROUPS
-from pointseg.reports import claims, curves, scenes
+from pointseg.reports import claims, curves, records, scenes
 from pointseg.reports.claims import Claim
 from pointseg.reports.scenes import Scenes
 from pointseg.reports.statistics import Interval, confidence, paired
@@ -28,7 +28,7 @@ TEST = {"mIoU, all classes": "test_miou", "mIoU, land cover": TESTED, "accuracy"
 
 
 class Results(NamedTuple):
-    """What an experiment's folder holds: results.csv, its factors, scenes.csv by run, and noise.csv (or no rows)."""
+    """What an experiment's folder holds: results.csv, its factors, test scenes by run, and noise.csv (or no rows)."""
 
     runs: pd.DataFrame
     factors: list[str]
@@ -51,7 +51,7 @@ def load(file: Path) -> Results:
     runs = pd.read_csv(file, dtype=text)
     along = file.with_name("noise.csv")
     noise = pd.read_csv(along) if along.exists() else pd.DataFrame()
-    return Results(runs, names, scenes.load(file.with_name("scenes.csv")), noise)
+    return Results(runs, names, scenes.load(file.with_name(records.FOLDER)), noise)
 
 
 def render(name: str, results: Results) -> str:
