@@ -274,6 +274,13 @@ def test_a_run_made_again_takes_the_place_of_its_record(sweep: Path, tmp_path: P
     assert not (tmp_path / "out/runs/random_0/old.png").exists()
 
 
+def test_a_report_of_one_run_leaves_the_records_of_others(sweep: Path, tmp_path: Path) -> None:
+    experiment.write(sweep, tmp_path / "out", examples=0)
+    write_run(tmp_path / "alone", "random", 5, [0.25])
+    experiment.write(tmp_path / "alone", tmp_path / "out", examples=0)
+    assert len(list((tmp_path / "out/runs").glob("*/scores.json"))) == 7
+
+
 def test_claims_are_judged_in_their_own_experiment_alone(sweep: Path, tmp_path: Path) -> None:
     for name, told in (("loss", "Partial CE, weighted: best mIoU"), ("label_budget", None), ("my_own", None)):
         experiment.write(sweep, tmp_path / name, examples=0)

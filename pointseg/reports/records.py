@@ -46,8 +46,9 @@ def write(run: Run, folder: Path) -> None:
     """The record of `run` in `folder`; the pictures of an earlier one stay if its scores are the same."""
     if run.folder.resolve() == folder.resolve():
         return
-    if folder.exists() and runs.read_scores(folder) != run.scores:
-        shutil.rmtree(folder)
+    if runs.read_scores(folder) != run.scores:
+        for old in (*folder.glob("*.png"), folder / scenes.FILE):
+            old.unlink(missing_ok=True)
     config = read_config(run.folder / "config.yaml")
     for key in (*MACHINE, sweeps.WEIGHTS):
         if OmegaConf.select(config, key) is not None:

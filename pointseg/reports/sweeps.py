@@ -64,8 +64,8 @@ def _run(file: Path, sweep: Path) -> Run:
         config[WEIGHTS] = Path(str(config[WEIGHTS])).name  # its folder says no more than whose machine it was
     targets = {group: str(config[key]) for group in GROUPS if (key := f"{group}._target_") in config}
     choices = {group: _option(group, target) for group, target in targets.items()}
-    name = file.parent.relative_to(sweep).as_posix()
-    return Run(file.parent, name, config, choices, runs.read_scores(file.parent))
+    name = file.parent.relative_to(sweep if file.parent != sweep else sweep.parent)
+    return Run(file.parent, name.as_posix(), config, choices, runs.read_scores(file.parent))
 
 
 @cache
