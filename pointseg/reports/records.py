@@ -44,7 +44,7 @@ def read(sweep: Path, folder: Path) -> list[Run]:
 
 def write(run: Run, folder: Path) -> None:
     """The record of `run` in `folder`; the pictures of an earlier one stay if its scores are the same."""
-    if run.folder.resolve() == folder.resolve():
+    if run.folder == folder.resolve():
         return
     if runs.read_scores(folder) != run.scores:
         for old in (*folder.glob("*.png"), folder / scenes.FILE):

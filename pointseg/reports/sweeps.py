@@ -54,8 +54,9 @@ class Run:
 
 def read(sweep: Path) -> list[Run]:
     """Every run below `sweep`, finished or not, by its name."""
-    files = sorted(file for file in sweep.rglob("config.yaml") if file.parent.name != ".hydra")
-    return [_run(file, sweep) for file in files]
+    top = sweep.resolve()
+    files = sorted(file for file in top.rglob("config.yaml") if file.parent.name != ".hydra")
+    return [_run(file, top) for file in files]
 
 
 def _run(file: Path, sweep: Path) -> Run:
