@@ -274,6 +274,14 @@ def test_a_run_made_again_takes_the_place_of_its_record(sweep: Path, tmp_path: P
     assert not (tmp_path / "out/runs/random_0/old.png").exists()
 
 
+def test_a_run_does_not_take_the_place_of_another_configuration(sweep: Path, tmp_path: Path) -> None:
+    experiment.write(sweep, tmp_path / "out", examples=0)
+    shutil.rmtree(sweep / "random_0")
+    write_run(sweep / "random_0", "random", 0, [0.25], optimizer={"lr": 0.01})
+    with pytest.raises(InputError, match=r"random_0: the record .* \(optimizer.lr none, now 0.01\); give name="):
+        experiment.write(sweep, tmp_path / "out", examples=0)
+
+
 def test_a_report_of_one_run_leaves_the_records_of_others(sweep: Path, tmp_path: Path) -> None:
     experiment.write(sweep, tmp_path / "out", examples=0)
     write_run(tmp_path / "alone", "random", 5, [0.25])

@@ -87,7 +87,7 @@ def header(name: str) -> tuple[str, str]:
     file = CONF / "experiment" / f"{name}.yaml"
     lines = file.read_text().splitlines()[1:] if file.exists() else []
     comments = [line.removeprefix("#") for line in takewhile(lambda line: line.startswith("#"), lines)]
-    commands = [line.strip() for line in comments if line.startswith("   ")]
+    commands = [line[3:] for line in comments if line.startswith("   ")]
     question = [line.strip() for line in takewhile(lambda line: not line.startswith("   "), comments)]
     return "\n".join(question), "\n".join(commands)
 

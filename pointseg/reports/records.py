@@ -7,6 +7,7 @@ config.yaml   nothing (null) for what belongs to the machine    scores.json, tes
 <scene>.png   examples, of one run of each arm
 """
 
+import logging
 import shutil
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from pointseg.files import writing
 from pointseg.reports import scenes, sweeps
 from pointseg.reports.sweeps import Run
 
+log = logging.getLogger(__name__)
+
 FOLDER = "runs"  # of an experiment's
 
 
@@ -28,18 +31,33 @@ def read(sweep: Path, folder: Path) -> list[Run]:
 
     Of a run that is in both, the sweep's is taken, unless only the record is of a finished one.
 
-    Raises InputError where there is no run below `sweep`, or no finished one in either.
+    Raises InputError where there is no run below `sweep`, no finished one in either, or one whose record has another
+    configuration.
     """
     new = sweeps.read(sweep)
     if not new:
         raise InputError(f"sweep={sweep}: there is no run in this folder; sweeps lie in outputs/.")
-    found = {run.name: run for run in sweeps.read(folder)}
-    found |= {run.name: run for run in new if run.finished or run.name not in found}
+    recorded = {run.name: run for run in sweeps.read(folder)}
+    for run in new:
+        _check(run, recorded.get(run.name, run))
+    found = recorded | {run.name: run for run in new if run.finished or run.name not in recorded}
+    log.info("Runs: %d below %s, %d more from the records in %s", len(new), sweep, len(found) - len(new), folder)
     if not any(run.finished for run in found.values()):
         raise InputError(
             f"sweep={sweep}: none of its {len(new)} runs is finished; the sweep's command goes on with them."
         )
     return [found[name] for name in sorted(found)]
+
+
+def _check(run: Run, record: Run) -> None:
+    a, b = record.config, run.config
+    keys = sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))
+    if keys:
+        differing = "; ".join(f"{key} {record.value(key)}, now {run.value(key)}" for key in keys)
+        raise InputError(
+            f"{run.folder}: the record of this name, {record.folder}, has another configuration ({differing}); give name= "
+            "for a report of its own, or delete the record."
+        )
 
 
 def write(run: Run, folder: Path) -> None:
