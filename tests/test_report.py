@@ -278,7 +278,7 @@ def test_a_run_does_not_take_the_place_of_another_configuration(sweep: Path, tmp
     experiment.write(sweep, tmp_path / "out", examples=0)
     shutil.rmtree(sweep / "random_0")
     write_run(sweep / "random_0", "random", 0, [0.25], optimizer={"lr": 0.01})
-    with pytest.raises(InputError, match=r"random_0: the record .* \(optimizer.lr none, now 0.01\); give name="):
+    with pytest.raises(InputError, match=r"random_0: its record, .* \(optimizer.lr none, now 0.01\); give name="):
         experiment.write(sweep, tmp_path / "out", examples=0)
 
 

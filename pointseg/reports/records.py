@@ -55,7 +55,7 @@ def _check(run: Run, record: Run) -> None:
     if keys:
         differing = "; ".join(f"{key} {record.value(key)}, now {run.value(key)}" for key in keys)
         raise InputError(
-            f"{run.folder}: the record of this name, {record.folder}, has another configuration ({differing}); give name= "
+            f"{run.folder}: its record, {record.folder}, has another configuration ({differing}); give name= "
             "for a report of its own, or delete the record."
         )
 
