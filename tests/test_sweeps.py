@@ -46,7 +46,7 @@ def test_a_sweep_is_gone_on_with_and_reported(command: Command, tmp_path: Path) 
     assert "Runs: 2 finished of 3" in text
     assert f"| {failed.name} | 0 |" in text
     assert "| random, budget 40 | 1 |" in text
-    assert len(list((tmp_path / "experiments/sampling/figures").glob("example*.png"))) == 2
+    assert len(list((tmp_path / "experiments/sampling/runs").rglob("*.png"))) == 2
 
 
 def test_causes_are_tried_one_at_a_time(command: Command, tmp_path: Path, layout: Path) -> None:
