@@ -175,7 +175,7 @@ def begin(cfg: DictConfig, resume: bool, folder: Path) -> Path | None:
                 f"{folder} already holds a run; go on with it with resume=true, give another folder with "
                 "hydra.run.dir=<folder>, or remove it."
             )
-        changes = differences(read(file), cfg)
+        changes = differences(*(flat(OmegaConf.to_container(x, resolve=True)) for x in (read(file), cfg)))
         if changes and last.exists():
             listing = "; ".join(f"{key}: {was} there, {now} here" for key, (was, now) in changes.items())
             raise InputError(
@@ -190,9 +190,8 @@ def begin(cfg: DictConfig, resume: bool, folder: Path) -> Path | None:
     return last if resume else None
 
 
-def differences(there: Any, here: DictConfig) -> dict[str, tuple[object, object]]:
-    """The keys, dotted, in which two configurations differ, MACHINE apart, with both values (None where absent)."""
-    was, now = (flat(OmegaConf.to_container(cfg, resolve=True)) for cfg in (there, here))
+def differences(was: Mapping[str, object], now: Mapping[str, object]) -> dict[str, tuple[object, object]]:
+    """The keys in which two configurations, `flat`, differ, with both values (None where absent)."""
     keys = sorted(key for key in was.keys() | now.keys() if was.get(key) != now.get(key))
     return {key: (was.get(key), now.get(key)) for key in keys}
 

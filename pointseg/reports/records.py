@@ -14,7 +14,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from pointseg import runs
-from pointseg.checkpoints import MACHINE
+from pointseg.checkpoints import MACHINE, differences
 from pointseg.config import read as read_config
 from pointseg.errors import InputError
 from pointseg.files import writing
@@ -50,12 +50,11 @@ def read(sweep: Path, folder: Path) -> list[Run]:
 
 
 def _check(run: Run, record: Run) -> None:
-    a, b = record.config, run.config
-    keys = sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))
+    keys = differences(record.config, run.config)
     if keys:
-        differing = "; ".join(f"{key} {record.value(key)}, now {run.value(key)}" for key in keys)
+        told = "; ".join(f"{key} {record.value(key)}, now {run.value(key)}" for key in keys)
         raise InputError(
-            f"{run.folder}: its record, {record.folder}, has another configuration ({differing}); give name= "
+            f"{run.folder}: its record, {record.folder}, has another configuration ({told}); give name= "
             "for a report of its own, or delete the record."
         )
 
