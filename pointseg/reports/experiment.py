@@ -74,7 +74,8 @@ def readme(name: str, results: tables.Results, pictures: Mapping[str, str]) -> s
         f"# {name}",
         question,
         f"```\n{commands}\n```" if commands else "",
-        f"Runs: {len(finished)} finished of {len(results.runs)}. Environment: {environment}.",
+        f"Runs: {len(finished)} finished of {len(results.runs)}. Environment: {environment}. All have\n"
+        f"`{tables.common(results)}`.",
         RULES,
         tables.render(name, results),
         f"## Figures\n\n{shown}",

@@ -84,6 +84,12 @@ def label(values: Iterable[tuple[str, str]]) -> str:
     return ", ".join(value if name in GROUPS else f"{name} {value}" for name, value in values)
 
 
+def common(results: Results) -> str:
+    """Of the facts told of a run, those that all runs share, in the form of a command's arguments."""
+    shared = (name for name in FACTS if name not in results.factors and results.runs[name].nunique() == 1)
+    return " ".join(f"{name}={results.runs[name].iloc[0]}" for name in shared)
+
+
 def _usual(results: pd.DataFrame, factors: list[str]) -> dict[str, str]:
     """The commonest value of each factor, where so many differ that arms are named by what they have otherwise."""
     return {name: str(results[name].mode()[0]) for name in factors} if len(factors) > MANY else {}
