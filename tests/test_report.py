@@ -219,7 +219,7 @@ def test_the_report_of_a_sweep(sweep: Path, tmp_path: Path) -> None:
     assert "Runs: 6 finished of 7" in text
     assert "`loss=weighted_partial_ce budget=" in text
     assert "batch_size=" in text.split("## Scores")[0]
-    assert " sampler=" not in text.split("## Scores")[0]  # which is compared
+    assert "sampler=" not in text.split("## Scores")[0]  # which is compared
     assert "| stratified_3 | 1 |" in text
     assert "| stratified | 3 | 0.401 ± 0.002 | 0.501 ± 0.002 | 0.401 ± 0.002 | 0.802 ± 0.005 | 3.000 ± 0.000 |" in text
     assert "| stratified − random | best_miou | 3 | 0.102 ± 0.005 | 0.000 | 51.0 | stratified |" in text
