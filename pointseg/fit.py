@@ -43,10 +43,6 @@ def fit(cfg: DictConfig, folder: Path, choices: dict[str, Any]) -> float:
     if processes.rank():
         logging.getLogger("pointseg").setLevel(logging.ERROR)  # the first process says it
     config = parse(cfg)
-    if config.frozen_norm and config.model.get("weights") is None:
-        raise InputError(
-            "frozen_norm=true: needs pretrained statistics to keep; give model.weights=<file>, or frozen_norm=false."
-        )
     with processes.in_turn(folder) as folder:
         checkpoint = begin(cfg, config.resume, folder)
         stored = runs.read_scores(folder)
@@ -157,7 +153,6 @@ def make_trainer(config: TrainConfig, **facts: Any) -> Trainer:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # PointData is
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")  # Lightning 2.6 with torch 2.15
-    warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")  # frozen_norm
     for part in ("pytorch", "fabric"):
         logging.getLogger(f"lightning.{part}").setLevel(logging.WARNING)  # its tips; the device is said below
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")  # it logs by the epoch then

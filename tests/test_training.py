@@ -133,24 +133,23 @@ def test_scores_and_maps_are_of_mirror_images_where_the_run_says_so(flips: bool,
             assert same == flips
 
 
-def test_frozen_norm_keeps_the_statistics_of_the_pretrained_encoder(tmp_path: Path) -> None:
-    train(tmp_path / "pretrained", "model=unet")
-    weights = f"model.weights={tmp_path}/pretrained/best.ckpt"
-    kept, moved = {}, {}
-    for frozen, found in ((True, kept), (False, moved)):
-        train(tmp_path / str(frozen), "model=unet", weights, f"frozen_norm={frozen}", "trainer.max_epochs=2")
-        before, after = (
-            torch.load(tmp_path / name / "last.ckpt", weights_only=True)["state_dict"]
-            for name in ("pretrained", str(frozen))
-        )
-        found |= {key: torch.equal(before[key], after[key]) for key in before if key.startswith("model.backbone.")}
-    assert all(same == ("running" in key or "tracked" in key) for key, same in kept.items())
-    assert not any(moved.values())
+@pytest.mark.parametrize("factor", [0.0, 0.1, 1.0])
+def test_the_encoder_learns_at_its_own_rate(factor: float, tmp_path: Path) -> None:
+    """Adam's first step changes each parameter by its learning rate (Kingma and Ba 2015, section 2.1)."""
+    short = ["trainer.limit_train_batches=1", "+trainer.limit_val_batches=0", "+trainer.enable_checkpointing=false"]
+    cfg = composed("model=unet", f"encoder_lr={factor}", "schedule=poly", *short)
+    data, system = runs.build(parse(cfg), tmp_path)
+    before = {name: parameter.clone() for name, parameter in system.model.named_parameters()}
+    make_trainer(parse(cfg), logger=False, default_root_dir=tmp_path).fit(system, data)
+    moved = {name: (after - before[name]).abs() for name, after in system.model.named_parameters()}
+    for part, rate in (("backbone", 1e-3 * factor), ("classifier", 1e-3)):
+        largest = max(float(change.max()) for name, change in moved.items() if name.startswith(part))
+        assert largest == pytest.approx(rate, rel=1e-3, abs=1e-9), part
 
 
-def test_frozen_norm_needs_pretrained_statistics(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"frozen_norm=true: needs pretrained statistics.*model\.weights"):
-        train(tmp_path, "frozen_norm=true", "model.weights=null")
+def test_a_rate_of_the_encoder_below_zero_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"encoder_lr=-1: give a factor"):
+        train(tmp_path, "encoder_lr=-1")
 
 
 def test_the_same_seed_gives_the_same_scores_and_another_seed_others(tmp_path: Path) -> None:

@@ -35,16 +35,6 @@ def build_network(node: Node, classes: int, bands: Bands) -> nn.Module:
     return network.to(memory_format=torch.channels_last)
 
 
-def freeze_norm(network: nn.Module) -> None:
-    """Let batch norm of `network.backbone` keep its statistics in training; its scale and offset go on being trained.
-
-    A batch of tiles cut around few points is a poor sample of the scenes, and so are the statistics taken from it.
-    """
-    for layer in network.get_submodule("backbone").modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            layer.eval()  # Lightning leaves the mode of a layer as it finds it
-
-
 def fold_norms(network: nn.Module) -> nn.Module:
     """The network in eval mode, each batch norm that follows a convolution in an nn.Sequential made part of it.
 
