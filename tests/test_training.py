@@ -186,7 +186,8 @@ def test_tensorboard_shows_losses_scores_pictures_and_hparams(tmp_path: Path) ->
         "val/miou_land_cover",
         "val/kappa",
         "val/iou/Building",
-        "lr-Adam",
+        "lr-Adam/encoder",
+        "lr-Adam/head",
         "best/miou_all_classes",
     } <= scalars
     images = set(events.Tags()["images"])
