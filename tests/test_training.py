@@ -141,9 +141,9 @@ def test_the_encoder_learns_at_its_own_rate(factor: float, tmp_path: Path) -> No
     data, system = runs.build(parse(cfg), tmp_path)
     before = {name: parameter.clone() for name, parameter in system.model.named_parameters()}
     make_trainer(parse(cfg), logger=False, default_root_dir=tmp_path).fit(system, data)
-    moved = {name: (after - before[name]).abs() for name, after in system.model.named_parameters()}
+    moved = {name: (after.detach() - before[name]).abs() for name, after in system.model.named_parameters()}
     for part, rate in (("backbone", 1e-3 * factor), ("classifier", 1e-3)):
-        largest = max(float(change.max()) for name, change in moved.items() if name.startswith(part))
+        largest = max(change.max().item() for name, change in moved.items() if name.startswith(part))
         assert largest == pytest.approx(rate, rel=1e-3, abs=1e-9), part
 
 
