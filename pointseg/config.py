@@ -54,7 +54,6 @@ class TrainConfig:
     compile: bool
     resume: bool = False  # runs kept before there were these keys have none
     flips: bool = False
-    encoder_lr: float = 1.0
 
 
 # What runs.build adds to a node by name, so that yaml need not hold it.

@@ -182,6 +182,6 @@ def _hparams(config: TrainConfig, choices: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, str | int | float) and key != "_target_"
     }
     details |= {group: str(choices.get(group)) for group in ("optimizer", "schedule")}
-    details |= {key: getattr(config, key) for key in ("encoder_lr", "tile_size", "batch_size")}
+    details |= {"tile_size": config.tile_size, "batch_size": config.batch_size}
     details["epochs"] = config.trainer.get("max_epochs")
     return named | {"budget": config.budget, "seed": config.seed} | {f"setting.{k}": v for k, v in details.items()}

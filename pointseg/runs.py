@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from torch import nn
 
 from pointseg import points
 from pointseg.config import Node, TrainConfig, construct, parse, read
@@ -43,10 +42,6 @@ def build(config: TrainConfig, folder: Path) -> tuple[PointData, PointSeg]:
     """
     if not 0 <= config.overlap < config.tile_size:
         raise InputError(f"overlap={config.overlap}: give 0 to {config.tile_size - 1} pixels, less than tile_size.")
-    if not config.encoder_lr >= 0:
-        raise InputError(
-            f"encoder_lr={config.encoder_lr}: give a factor of optimizer.lr from 0 (the encoder stays) on."
-        )
     sampler = construct(config.sampler)
     dataset = construct(config.dataset, sampler=sampler, points=config.points)
     # Before the points: weights that do not fit are found at once.
@@ -67,7 +62,7 @@ def build(config: TrainConfig, folder: Path) -> tuple[PointData, PointSeg]:
     system = PointSeg(
         model,
         construct(config.loss, counts=data.counts, classes=len(dataset.classes)),
-        partial(_optimizer, config),
+        lambda parameters: construct(config.optimizer, params=parameters),
         None if config.schedule is None else partial(_schedule, config.schedule),
         dataset,
         config.tile_size,
@@ -98,22 +93,6 @@ def _annotate(config: TrainConfig, dataset: Dataset, sampler: Any, scene: Scene)
     if not isinstance(sampler, Sampler):
         raise InputError("sampler=file needs dataset=scenes, whose images have no masks to draw points from.")
     return points.draw(scene, sampler, config.budget, config.seed)
-
-
-def _optimizer(config: TrainConfig, system: nn.Module) -> torch.optim.Optimizer:
-    """Of all parameters of a PointSeg, those of its encoder with a learning rate of their own.
-
-    At the rate that a new head needs, a pretrained encoder can lose what it knew, until its deepest features are the
-    same for every image (rates of their own: Howard and Ruder 2018, "discriminative fine-tuning").
-    """
-    parameters = dict(system.named_parameters())
-    encoder = [parameters.pop(name) for name in list(parameters) if name.startswith("model.backbone.")]
-    if not encoder and config.encoder_lr != 1:
-        raise InputError(f"encoder_lr={config.encoder_lr}: this network has no part called backbone; give 1.")
-    groups = [{"name": "encoder", "params": encoder}, {"name": "head", "params": list(parameters.values())}]
-    optimizer: torch.optim.Optimizer = construct(config.optimizer, params=groups)
-    optimizer.param_groups[0]["lr"] *= config.encoder_lr
-    return optimizer
 
 
 def _schedule(node: Node, optimizer: torch.optim.Optimizer, steps: int) -> Any:

@@ -1,7 +1,7 @@
 """Training and evaluation as Lightning sees them: one network, one loss, whole-scene scores."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -42,7 +42,7 @@ class PointSeg(lightning.LightningModule):
     """A network trained at points and scored on whole scenes.
 
     model: 8-bit images → logits at its own stride.
-    optimizer: this module → optimiser of its parameters.
+    optimizer: parameters → optimiser.
     schedule: (optimiser, number of steps of the whole run) → its scheduler, stepped after each batch.
     dataset: whose classes, palette and bands are kept with the weights, so that these can be used without it.
     tile_size, overlap (pixels), batch_size: of the windows in whole-scene prediction.
@@ -56,7 +56,7 @@ class PointSeg(lightning.LightningModule):
         self,
         model: nn.Module,
         loss: nn.Module,
-        optimizer: Callable[[nn.Module], Optimizer],
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
         schedule: Callable[[Optimizer, int], LRScheduler] | None,
         dataset: Dataset,
         tile_size: int,
@@ -215,7 +215,7 @@ class PointSeg(lightning.LightningModule):
         self.log_dict({f"{split}/{name}": value for name, value in self.scores.items()}, sync_dist=True)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        optimizer = self.optimizer(self)
+        optimizer = self.optimizer(self.parameters())
         if self.schedule is None:
             return optimizer
         scheduler = self.schedule(optimizer, int(self.trainer.estimated_stepping_batches))

@@ -13,7 +13,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from pointseg import progress, runs
 from pointseg.config import CONF, parse
-from pointseg.errors import InputError
 from pointseg.fit import fit, make_trainer
 from pointseg.trained import load_run
 from pointseg.types import Window
@@ -133,25 +132,6 @@ def test_scores_and_maps_are_of_mirror_images_where_the_run_says_so(flips: bool,
             assert same == flips
 
 
-@pytest.mark.parametrize("factor", [0.0, 0.1, 1.0])
-def test_the_encoder_learns_at_its_own_rate(factor: float, tmp_path: Path) -> None:
-    """Adam's first step changes each parameter by its learning rate (Kingma and Ba 2015, section 2.1)."""
-    short = ["trainer.limit_train_batches=1", "+trainer.limit_val_batches=0", "+trainer.enable_checkpointing=false"]
-    cfg = composed("model=unet", f"encoder_lr={factor}", "schedule=poly", *short)
-    data, system = runs.build(parse(cfg), tmp_path)
-    before = {name: parameter.clone() for name, parameter in system.model.named_parameters()}
-    make_trainer(parse(cfg), logger=False, default_root_dir=tmp_path).fit(system, data)
-    moved = {name: (after.detach() - before[name]).abs() for name, after in system.model.named_parameters()}
-    for part, rate in (("backbone", 1e-3 * factor), ("classifier", 1e-3)):
-        largest = max(change.max().item() for name, change in moved.items() if name.startswith(part))
-        assert largest == pytest.approx(rate, rel=1e-3, abs=1e-9), part
-
-
-def test_a_rate_of_the_encoder_below_zero_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"encoder_lr=-1: give a factor"):
-        train(tmp_path, "encoder_lr=-1")
-
-
 def test_the_same_seed_gives_the_same_scores_and_another_seed_others(tmp_path: Path) -> None:
     """Bit for bit on a CPU, whichever number of workers cuts the tiles."""
     seeds = {"a": 0, "b": 0, "c": 1}
@@ -186,8 +166,7 @@ def test_tensorboard_shows_losses_scores_pictures_and_hparams(tmp_path: Path) ->
         "val/miou_land_cover",
         "val/kappa",
         "val/iou/Building",
-        "lr-Adam/encoder",
-        "lr-Adam/head",
+        "lr-Adam",
         "best/miou_all_classes",
     } <= scalars
     images = set(events.Tags()["images"])
