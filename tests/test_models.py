@@ -96,7 +96,12 @@ def test_a_file_of_other_classes_leaves_only_the_last_layer_new(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("name", "encoder"), [("deeplabv3_resnet50", resnet50), ("deeplabv3_mobilenet_v2", mobilenet_v2)]
+    ("name", "encoder"),
+    [
+        ("deeplabv3_resnet50", resnet50),
+        ("deeplabv3_mobilenet_v2", mobilenet_v2),
+        ("deeplabv3plus_mobilenet_v2", mobilenet_v2),
+    ],
 )
 def test_an_encoder_file_loads_into_the_encoder(name: str, encoder: Any, tmp_path: Path) -> None:
     saved = encoder(weights=None).state_dict()

@@ -21,15 +21,16 @@ log = logging.getLogger(__name__)
 N = TypeVar("N", bound=nn.Module)
 State = dict[str, Tensor]
 
-_HEADS = ("fc.", "classifier.", "features.18.")  # of an ImageNet encoder: its classifier, not part of ours
+_HEADS = ("fc.", "classifier.", "features.18.")  # of an ImageNet network: its classifier, not part of ours
 _MODEL = "model."  # how Lightning prefixes the network in a run's checkpoint
 
 
-def load_weights(network: N, weights: str | None, architecture: str) -> N:
+def load_weights(network: N, weights: str | None, architecture: str, left_out: tuple[str, ...] = ()) -> N:
     """Load `weights` into `network`; only what depends on the number of classes may be new, or a whole head.
 
     weights: None; a path (a file of an encoder alone leaves the head new); or torchvision's name, whole
         ("ResNet50_Weights.IMAGENET1K_V2") or, for `architecture`, short ("COCO_WITH_VOC_LABELS_V1").
+    left_out: beginnings of the keys of an encoder's file that the network does without.
     Raises InputError, naming every key, where anything else is missing, superfluous or of another shape.
     """
     if weights is None:
@@ -38,7 +39,7 @@ def load_weights(network: N, weights: str | None, architecture: str) -> N:
         _read(Path(weights)) if Path(weights).suffix in (".pth", ".pt", ".ckpt") else _download(weights, architecture)
     )
     if not any(key.startswith("backbone.") for key in state):
-        state = _encoder(state)
+        state = _encoder(state, (*_HEADS, *left_out))
         optional = {key for key in network.state_dict() if key.startswith("classifier.")}
     else:
         optional = set()
@@ -109,9 +110,9 @@ def _download(name: str, architecture: str) -> State:
     return state
 
 
-def _encoder(state: State) -> State:
-    """The keys of an ImageNet classifier as those of a backbone."""
-    kept = {key: value for key, value in state.items() if not key.startswith(_HEADS)}
+def _encoder(state: State, left_out: tuple[str, ...]) -> State:
+    """The keys of an ImageNet classifier as those of a backbone, without those that begin with `left_out`."""
+    kept = {key: value for key, value in state.items() if not key.startswith(left_out)}
     return {f"backbone.{key.removeprefix('features.')}": value for key, value in kept.items()}
 
 
