@@ -21,7 +21,6 @@ from pointseg import finite, metrics
 from pointseg.errors import InputError
 from pointseg.inference import Predict, averaged_over_flips, paste, predict_scene, probabilities
 from pointseg.losses.functional import at_points
-from pointseg.losses.tried import Prototypes, Teacher
 from pointseg.models.networks import fold_norms
 from pointseg.types import IGNORE, Batch, Dataset, Points, Scene
 
@@ -70,9 +69,6 @@ class PointSeg(lightning.LightningModule):
         self.loss = loss
         self.optimizer = optimizer
         self.schedule = schedule
-        if isinstance(loss, Prototypes):
-            last = [module for module in model.modules() if isinstance(module, nn.Conv2d)][-1]
-            last.register_forward_pre_hook(lambda module, inputs: setattr(loss, "features", inputs[0]))
         self.classes, self.land_cover = list(dataset.classes), list(dataset.land_cover)
         self.at_points = dataset.points is not None  # few enough for the scores to need an interval
         self.palette, self.bands = dataset.palette.tolist(), asdict(dataset.bands)
@@ -95,8 +91,6 @@ class PointSeg(lightning.LightningModule):
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         self._reseed(index)
-        if isinstance(self.loss, Teacher):
-            batch = self._taught(batch)
         logits = self.model(batch.images)
         loss, points = self._over_processes(self.loss(logits, batch), batch)
         self.point_metrics.update(at_points(logits.detach(), batch), batch.labels)
@@ -104,23 +98,6 @@ class PointSeg(lightning.LightningModule):
         self.point_loss.update(loss.detach(), weight=max(points, 1))
         self.log("train/loss_step", loss, prog_bar=True, sync_dist=True)
         return loss
-
-    def _taught(self, batch: Batch) -> Batch:
-        if not hasattr(self, "_teacher"):
-            object.__setattr__(self, "_teacher", copy.deepcopy(self.model).eval())
-        with torch.no_grad():
-            for slow, fast in zip(self._teacher.state_dict().values(), self.model.state_dict().values(), strict=True):
-                slow.copy_(
-                    torch.lerp(slow, fast, 0.01 if self.global_step > 50 else 1) if slow.is_floating_point() else fast
-                )
-            self.loss.guess = self._teacher(batch.images).float().softmax(1)
-        b = len(batch.images)
-        change = lambda: 1 + 0.8 * (torch.rand(b, 3, 1, 1) - 0.5)
-        images = batch.images.float()
-        mean = images.mean((2, 3), keepdim=True)
-        images = ((images - mean) * change()[:, :1] + mean) * change()[:, :1] * (1 + 0.25 * (change() - 1))
-        images = images + 8 * torch.randn_like(images)
-        return Batch(images.clamp(0, 255).to(torch.uint8), batch.points, batch.labels, batch.scenes)
 
     def _over_processes(self, loss: Tensor, batch: Batch) -> tuple[Tensor, int]:
         """The loss so weighted that its mean over processes is that over the points of all, and the number of these.
