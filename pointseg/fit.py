@@ -25,6 +25,7 @@ from pointseg.checkpoints import Keeper, WholeFiles, begin
 from pointseg.config import TrainConfig, construct, parse
 from pointseg.data import PointData
 from pointseg.errors import REASON, InputError, reading
+from pointseg.models.atrous import shift_dilated
 from pointseg.models.weights import read_checkpoint
 from pointseg.pictures import TrainingPictures
 from pointseg.progress import Lines
@@ -68,6 +69,8 @@ def fit(cfg: DictConfig, folder: Path, choices: dict[str, Any]) -> float:
         default_root_dir=folder,
     )
     if config.compile:
+        if runs.on_cpu(config):
+            shift_dilated(system.model)
         system.model.compile()
     with processes.of_one_job(trainer, folder):
         _train(trainer, system, data, keeper, checkpoint)
