@@ -176,7 +176,7 @@ def test_another_configuration_is_refused_and_the_machine_is_not_one(command: Co
     assert "Traceback" not in refused.output
     assert "optimizer.lr: 0.001 there, 0.5 here; seed: 0 there, 3 here" in refused.output
     assert (tmp_path / "run/last.ckpt").read_bytes() == before
-    elsewhere = command("pointseg.train", *run, "num_workers=1", "trainer.accelerator=auto")
+    elsewhere = command("pointseg.train", *run, "num_workers=1", "compile=true", "trainer.accelerator=auto")
     assert elsewhere.code == 0, elsewhere.output
     assert "this run is finished" in elsewhere.output
 
