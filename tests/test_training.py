@@ -10,10 +10,12 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
 
 from pointseg import progress, runs
 from pointseg.config import CONF, parse
 from pointseg.fit import fit, make_trainer
+from pointseg.models.atrous import ShiftedConv2d
 from pointseg.trained import load_run
 from pointseg.types import Window
 from tests.conftest import options
@@ -91,6 +93,21 @@ def test_a_run_folder_holds_what_it_should_and_reloads_alone(tmp_path: Path) -> 
         make_trainer(config, logger=False).validate(system, data, verbose=False)
         assert system.scores["miou_all_classes"] == pytest.approx(told["miou_all_classes"], abs=1e-6)
         assert system.scores["loss"] == pytest.approx(told["loss"], rel=1e-5)
+
+
+def test_a_compiled_run_scores_as_it_does_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Traced as for any compiler, but run without one, which takes a minute."""
+    compiled: list[nn.Module] = []
+
+    def trace(module: nn.Module) -> None:
+        compiled.append(module)
+        module.forward = torch.compile(module.forward, backend="eager")  # type: ignore[method-assign]
+
+    monkeypatch.setattr(nn.Module, "compile", trace)
+    overrides = ("model=deeplabv3_mobilenet_v2", "batch_size=3", "trainer.max_epochs=2")
+    plain, traced = train(tmp_path / "plain", *overrides), train(tmp_path / "traced", *overrides, "compile=true")
+    assert sum(isinstance(layer, ShiftedConv2d) for network in compiled for layer in network.modules()) == 3
+    assert traced["val"]["final"]["loss"] == pytest.approx(plain["val"]["final"]["loss"], rel=1e-3)
 
 
 def test_the_last_epoch_is_validated_and_kept_whatever_the_interval(tmp_path: Path) -> None:
