@@ -14,10 +14,12 @@ def main(cfg: DictConfig) -> None:
     check_keys(cfg, "report")
     from pathlib import Path
 
-    from pointseg.reports.experiment import write  # imports torch: see train.py
+    from pointseg.reports import experiment, records  # import torch: see train.py
 
     sweep = Path(cfg.sweep)
-    write(sweep, Path(cfg.experiments) / (cfg.name or sweep.resolve().name), cfg.examples)
+    *_, above, last = sweep.resolve().parts
+    name = cfg.name or (above if last == records.FOLDER else last)
+    experiment.write(sweep, Path(cfg.experiments) / name, cfg.examples)
 
 
 if __name__ == "__main__":

@@ -65,6 +65,10 @@ def test_causes_are_tried_one_at_a_time(command: Command, tmp_path: Path, layout
     )
     assert "| Partial CE, weighted: best mIoU | 0.102 |" in text
     assert "| dataset.scale | 512 | 32 |" in text
+    again = command("pointseg.report", "sweep=experiments/causes/runs", "examples=0")
+    assert again.code == 0, again.output
+    assert [file.name for file in (tmp_path / "experiments").iterdir()] == ["causes"]
+    assert (tmp_path / "experiments/causes/README.md").read_text() == text
 
 
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local", "ray"])

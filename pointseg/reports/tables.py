@@ -175,7 +175,7 @@ def _shares(results: pd.DataFrame, factors: list[str], goals: Mapping[str, float
     columns = ["arm", "budget", "scores", "seeds", "share", "goal", "verdict"]
     rule = (
         "Share: of the mIoU of the same arm and seed with every labelled pixel (budget 1.0). A goal holds where the\n"
-        "95 % interval of the share lies above it, and does not hold where it lies below."
+        "95 % interval of the share lies above it, and does not hold where it lies below. Goals were set beforehand."
     )
     return _explained(_table(columns, rows), rule)
 
@@ -217,8 +217,9 @@ def _savings(results: pd.DataFrame, factors: list[str]) -> str:
                 statements.append(f"- {name}, the mean over its budgets: {claims.show(mean)}, {claims.sign(mean)}.")
     columns = ["points", "mIoU", "random points needed", "times as many", "− twice as many random", "half suffices"]
     rule = (
-        "Random points needed: where their mean mIoU reaches that of the others, interpolated over the logarithm of\n"
-        "their number (inf: not within the numbers tried; the smallest number tried stands for it and fewer)."
+        "mIoU: the best over all classes. Random points needed: where their mean reaches that of the others,\n"
+        "interpolated over the logarithm of their number (inf: not within the numbers tried; the smallest number\n"
+        "tried stands for it and fewer)."
     )
     if statements:
         rule += (
