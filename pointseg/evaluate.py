@@ -1,6 +1,7 @@
 """Score a run on whole scenes of a split it was not trained on, with a picture of each.
 
 python -m pointseg.evaluate run=outputs/<run>
+python -m pointseg.evaluate run=outputs/<sweep>
 """
 
 import hydra
@@ -14,9 +15,11 @@ def main(cfg: DictConfig) -> None:
     check_keys(cfg, "evaluate")
     from pathlib import Path
 
-    from pointseg.score import evaluate  # imports torch: see train.py
+    from pointseg.score import evaluate, evaluate_all  # import torch: see train.py
 
-    evaluate(Path(cfg.run), cfg.split, cfg.checkpoint, cfg.overrides, cfg.colour_baseline, cfg.calibrated)
+    folder = Path(cfg.run)
+    score = evaluate if (folder / "config.yaml").is_file() else evaluate_all
+    score(folder, cfg.split, cfg.checkpoint, cfg.overrides, cfg.colour_baseline, calibrated=cfg.calibrated)
 
 
 if __name__ == "__main__":

@@ -40,6 +40,8 @@ def build(config: TrainConfig, folder: Path) -> tuple[PointData, PointSeg]:
     The one place where facts cross parts: the classes of the dataset size the network, the counts of
     the drawn points weigh the loss.
     """
+    if config.tile_size < 1:
+        raise InputError(f"tile_size={config.tile_size}: give the side of the tiles, in pixels.")
     if not 0 <= config.overlap < config.tile_size:
         raise InputError(f"overlap={config.overlap}: give 0 to {config.tile_size - 1} pixels, less than tile_size.")
     sampler = construct(config.sampler)
@@ -121,9 +123,7 @@ def load(folder: Path, checkpoint: str, overrides: Node | None = None) -> tuple[
     """
     file = folder / "config.yaml"
     if not file.is_file():
-        runs = sorted(str(file.parent) for file in folder.glob("*/config.yaml"))
-        hint = f"Its runs are {', '.join(runs)}." if runs else "Runs lie in outputs/."
-        raise InputError(f"run={folder}: not the folder of a run; it has no config.yaml. {hint}")
+        raise InputError(f"run={folder}: not the folder of a run; it has no config.yaml. Runs lie in outputs/.")
     try:
         # The checkpoint has all weights.
         cfg = OmegaConf.merge(read(file), overrides or {}, {"model": {"weights": None}})

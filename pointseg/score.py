@@ -3,6 +3,7 @@
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -18,34 +19,63 @@ from pointseg.types import SPLITS
 log = logging.getLogger(__name__)
 
 
+def evaluate_all(sweep: Path, split: str, checkpoint: str, *options: Any, calibrated: bool) -> None:
+    """`evaluate` every finished run below `sweep` that has no such scores yet.
+
+    A run that cannot be evaluated does not keep the others from it.
+    Raises InputError where no run below `sweep` is finished, and at the end where one could not be evaluated.
+    """
+    name = _name(split, checkpoint, calibrated)
+    scores = {file.parent: runs.read_scores(file.parent) for file in sorted(sweep.rglob("scores.json"))}
+    finished = [folder for folder, parts in scores.items() if "finished" in parts]
+    if not finished:
+        raise InputError(f"run={sweep}: not the folder of a run, nor are finished runs below; they lie in outputs/.")
+    left = [folder for folder in finished if "checkpoint" not in scores[folder].get(name, {})]
+    log.info("Runs below %s: %d finished, %d of them without scores of %s", sweep, len(finished), len(left), name)
+    failed: list[InputError] = []
+    for number, folder in enumerate(left, 1):
+        log.info("%d of %d: %s", number, len(left), folder)
+        try:
+            evaluate(folder, split, checkpoint, *options, calibrated=calibrated)
+        except InputError as error:
+            log.error("%s", error)
+            failed.append(error)
+    if failed:
+        raise InputError(f"{len(failed)} of {len(left)} runs were not evaluated, as said above.") from None
+
+
+def _name(split: str, checkpoint: str, calibrated: bool) -> str:
+    """What scores.json calls these scores, and the run's folder their pictures. Raises InputError for no such split."""
+    if split not in SPLITS:
+        raise InputError(f"split={split}: choose {', '.join(SPLITS)}.")
+    if checkpoint not in ("best", "last"):
+        raise InputError(f"checkpoint={checkpoint}: choose best or last.")
+    return split + ("" if checkpoint == "best" else f"_{checkpoint}") + ("_calibrated" if calibrated else "")
+
+
 def evaluate(
-    folder: Path, split: str, checkpoint: str, overrides: Node | None, colour_baseline: bool, calibrated: bool = False
+    folder: Path, split: str, checkpoint: str, overrides: Node | None, colour_baseline: bool, *, calibrated: bool
 ) -> dict[str, float]:
     """Write the scores of a run on `split` into its scores.json, pictures and scenes.csv into its folder `<split>`.
 
     scenes.csv has a row for each scene and true class: scene, truth, land_cover (whether that class is), and the
     pixels by predicted class.
 
-    Those of the last checkpoint stand beside those of the best, as `<split>_last`, and calibrated ones as
-    `<split>_calibrated`.
+    Those of the last checkpoint stand beside those of the best, as `<split>_last`, calibrated ones as
+    `<split>_calibrated`, and those on "val" with what the training kept there.
     """
-    if split not in SPLITS:
-        raise InputError(f"split={split}: choose {', '.join(SPLITS)}.")
-    if checkpoint not in ("best", "last"):
-        raise InputError(f"checkpoint={checkpoint}: choose best or last.")
+    name = _name(split, checkpoint, calibrated)
     config, data, system = runs.load(folder, checkpoint, overrides)
     one = {"devices": 1, "num_nodes": 1, "strategy": "auto"}  # process, however many have trained
     config = replace(config, trainer={**config.trainer, **one})
     if split not in data.dataset.splits:
         there = ", ".join(data.dataset.splits)
         raise InputError(f"split={split}: this run holds no points out for it; choose of {there}, as in split=val.")
-    name = split if checkpoint == "best" else f"{split}_{checkpoint}"
     if calibrated:
         found = calibration.read(folder, checkpoint, len(system.classes))
         if found is None:
             raise InputError(f"run={folder}: its {checkpoint}.ckpt is not calibrated; first run pointseg.calibrate.")
         system.model = calibration.Calibrated(system.model, found)
-        name += "_calibrated"
     pictures = EvaluationPictures(data.dataset, folder / name)
     trainer = make_trainer(config, logger=False, callbacks=[pictures], default_root_dir=folder)
     trainer.test(system, data.scenes(split), verbose=False)
@@ -59,7 +89,8 @@ def evaluate(
         log.info("The same points and scenes, each pixel by its colour alone:\n%s", text)
     with writing(folder / name / "scenes.csv") as partial:
         _by_scene(system).to_csv(partial)
-    runs.write_scores(folder, **{name: result})
+    kept = runs.read_scores(folder).get(name, {})  # best and final, of the validations in training
+    runs.write_scores(folder, **{name: kept | result})
     log.info("Scores: %s\nPictures: %s", folder / "scores.json", folder / name)
     return system.scores
 

@@ -69,10 +69,17 @@ def test_train_evaluate_and_sweep(command: Command, tmp_path: Path) -> None:
         "2_stratified_partial_ce_seed0",
         "3_stratified_partial_ce_seed1",
     ]
-    tested = command("pointseg.evaluate", "-m", f"run=sweep/{folders[0]},nowhere,sweep/{folders[1]}", "split=val")
+    command("pointseg.evaluate", f"run=sweep/{folders[3]}", "split=val")
+    (tmp_path / f"sweep/{folders[0]}/best.ckpt").unlink()
+    tested = command("pointseg.evaluate", "run=sweep", "split=val")
     assert tested.code != 0
-    assert "run=nowhere: not the folder of a run" in tested.output
-    assert [(tmp_path / f"sweep/{name}/val/scenes.csv").exists() for name in folders] == [True, True, False, False]
+    assert "4 finished, 3 of them without scores of val" in tested.output
+    assert f"run=sweep/{folders[0]}: has no best.ckpt" in tested.output
+    assert "1 of 3 runs were not evaluated" in tested.output
+    assert [(tmp_path / f"sweep/{name}/val/scenes.csv").exists() for name in folders] == [False, True, True, True]
+    validated = json.loads((tmp_path / f"sweep/{folders[1]}/scores.json").read_text())["val"]
+    assert validated["miou_all_classes"] == pytest.approx(validated["best"]["miou_all_classes"], abs=1e-6)
+    assert command("pointseg.report", "sweep=sweep", "examples=0").code == 0
 
 
 def test_a_failed_job_of_a_sweep_does_not_stop_the_others(command: Command, tmp_path: Path) -> None:
@@ -81,7 +88,9 @@ def test_a_failed_job_of_a_sweep_does_not_stop_the_others(command: Command, tmp_
     assert "only" in swept.output
     assert "Traceback" not in swept.output
     assert [file.parent.name[0] for file in tmp_path.glob("sweep/*/scores.json")] == ["1"]
-    assert "Its runs are sweep/0_" in command("pointseg.evaluate", "run=sweep").output
+    tested = command("pointseg.evaluate", "run=sweep", "split=val")
+    assert "Runs below sweep: 1 finished, 1 of them without scores of val" in tested.output
+    assert tested.code == 0
 
 
 AERIAL = [*SMALL, "dataset.root=data", RUN]
@@ -186,6 +195,7 @@ def test_a_class_without_points_is_a_warning(command: Command, layout: Path) -> 
         ("batch_size=1", "batch norm needs two"),
         ("seed=-1", "seed=-1: give a whole number from 0 on"),
         ("dataset.split=???", "dataset.split: Missing mandatory value"),
+        ("tile_size=0", "tile_size=0: give the side"),
         ("tile_size=96 dataset.split={train:[1],val:[3],test:[4]} batch_size=1", "batch norm needs two"),
         ("overlap=32", "overlap=32: give 0 to 31"),
         ("augment.scale=0", "augment.scale=0"),
@@ -216,7 +226,6 @@ def test_weights_that_do_not_fit(refused: Refused, tmp_path: Path) -> None:
     [
         ((), "run: missing; give it, as in python -m pointseg.evaluate run="),
         (("run=nowhere",), "run=nowhere: not the folder of a run"),
-        (("run=.",), "run=.: not the folder of a run"),
         (("run=run", "overrides={dataset: {rot: 1}}"), "did you mean 'root'?"),
         (("run=nowhere", "split=future"), "choose train, val, test"),
     ],
