@@ -54,7 +54,6 @@ class TrainConfig:
     compile: bool
     resume: bool = False  # runs kept before there were these keys have none
     flips: bool = False
-    average: float | None = None
 
 
 # What runs.build adds to a node by name, so that yaml need not hold it.

@@ -15,7 +15,7 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from lightning import Trainer
-from lightning.pytorch.callbacks import EMAWeightAveraging, LearningRateMonitor
+from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig
@@ -65,10 +65,7 @@ def fit(cfg: DictConfig, folder: Path, choices: dict[str, Any]) -> float:
         config,
         logger=logger,
         plugins=[WholeFiles()],
-        callbacks=[
-            *([] if config.average is None else [Average(decay=config.average)]),
-            *(keeper, LearningRateMonitor("step"), TrainingPictures(data.dataset), Lines()),
-        ],
+        callbacks=[keeper, LearningRateMonitor("step"), TrainingPictures(data.dataset), Lines()],
         default_root_dir=folder,
     )
     if config.compile:
@@ -88,16 +85,6 @@ def fit(cfg: DictConfig, folder: Path, choices: dict[str, Any]) -> float:
     log.info("Validation, best epoch (%d):\n%s", best["epoch"], metrics.table(best, system.classes, system.land_cover))
     log.info("Run folder: %s", folder)
     return float(best[runs.MONITOR])
-
-
-class Average(EMAWeightAveraging):
-    """Lightning's, swapped in before the validation begins: `PointSeg` then takes a copy of the network."""
-
-    def on_validation_start(self, trainer: Trainer, pl_module: lightning.LightningModule) -> None:
-        super().on_validation_epoch_start(trainer, pl_module)
-
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: lightning.LightningModule) -> None:
-        pass
 
 
 def _train(trainer: Trainer, system: PointSeg, data: PointData, keeper: Keeper, checkpoint: Path | None) -> None:
