@@ -1,6 +1,7 @@
 """Commands run as processes, as a user runs them."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -83,9 +84,10 @@ def test_train_evaluate_and_sweep(command: Command, tmp_path: Path) -> None:
 
 
 def test_a_failed_job_of_a_sweep_does_not_stop_the_others(command: Command, tmp_path: Path) -> None:
-    swept = command("pointseg.train", "-m", *SCENES, *SMALL, "budget=99999,20", "hydra.sweep.dir=sweep")
+    swept = command("pointseg.train", "-m", *SCENES, *SMALL, "budget=99999,20,88888", "hydra.sweep.dir=sweep")
     assert swept.code != 0
-    assert "only" in swept.output
+    for budget in (99999, 88888):
+        assert re.search(rf"budget={budget},.* failed: .*{budget}.* only", swept.output), swept.output
     assert "Traceback" not in swept.output
     assert [file.parent.name[0] for file in tmp_path.glob("sweep/*/scores.json")] == ["1"]
     tested = command("pointseg.evaluate", "run=sweep", "split=val")
