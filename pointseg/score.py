@@ -26,12 +26,18 @@ def evaluate_all(sweep: Path, split: str, checkpoint: str, *options: Any, calibr
     Raises InputError where no run below `sweep` is finished, and at the end where one could not be evaluated.
     """
     name = _name(split, checkpoint, calibrated)
-    scores = {file.parent: runs.read_scores(file.parent) for file in sorted(sweep.rglob("scores.json"))}
-    finished = [folder for folder, parts in scores.items() if "finished" in parts]
-    if not finished:
-        raise InputError(f"run={sweep}: not the folder of a run, nor are finished runs below; they lie in outputs/.")
+    folders = sorted(file.parent for file in sweep.rglob("config.yaml") if file.parent.name != ".hydra")
+    scores = {folder: runs.read_scores(folder) for folder in folders}
+    finished = [folder for folder in folders if "finished" in scores[folder]]
     left = [folder for folder in finished if "checkpoint" not in scores[folder].get(name, {})]
-    log.info("Runs below %s: %d finished, %d of them without scores of %s", sweep, len(finished), len(left), name)
+    if not folders:
+        raise InputError(f"run={sweep}: not the folder of a run, nor are there runs below; they lie in outputs/.")
+    if not finished:
+        raise InputError(f"run={sweep}: none of the {len(folders)} runs below is finished; see resume=true.")
+    log.info(
+        "Runs below %s: %d, of which %d are finished, and %d of these not yet scored on %s (again: run=<its folder>).",
+        *(sweep, len(folders), len(finished), len(left), name),
+    )
     failed: list[InputError] = []
     for number, folder in enumerate(left, 1):
         log.info("%d of %d: %s", number, len(left), folder)

@@ -74,7 +74,7 @@ def test_train_evaluate_and_sweep(command: Command, tmp_path: Path) -> None:
     (tmp_path / f"sweep/{folders[0]}/best.ckpt").unlink()
     tested = command("pointseg.evaluate", "run=sweep", "split=val")
     assert tested.code != 0
-    assert "4 finished, 3 of them without scores of val" in tested.output
+    assert "sweep: 4, of which 4 are finished, and 3 of these not yet scored on val" in tested.output
     assert f"run=sweep/{folders[0]}: has no best.ckpt" in tested.output
     assert "1 of 3 runs were not evaluated" in tested.output
     assert [(tmp_path / f"sweep/{name}/val/scenes.csv").exists() for name in folders] == [False, True, True, True]
@@ -91,8 +91,10 @@ def test_a_failed_job_of_a_sweep_does_not_stop_the_others(command: Command, tmp_
     assert "Traceback" not in swept.output
     assert [file.parent.name[0] for file in tmp_path.glob("sweep/*/scores.json")] == ["1"]
     tested = command("pointseg.evaluate", "run=sweep", "split=val")
-    assert "Runs below sweep: 1 finished, 1 of them without scores of val" in tested.output
+    assert "sweep: 3, of which 1 are finished, and 1 of these not yet scored on val" in tested.output
     assert tested.code == 0
+    shutil.rmtree(next(tmp_path.glob("sweep/1_*")))
+    assert "none of the 2 runs below is finished" in command("pointseg.evaluate", "run=sweep").output
 
 
 AERIAL = [*SMALL, "dataset.root=data", RUN]
