@@ -1,9 +1,9 @@
 """From labelled points to the map of a whole scene: Tile 7 of the aerial dataset, its nine images put together.
 
-python -m benchmarks.field      # 6 minutes of one core; writes benchmarks/field.md; again: goes on
+python -m benchmarks.field --weights mobilenet_v2-imagenet.pth    # 6 minutes of one core; again: goes on
 
 The points are drawn from the masks, equally many of each class, as a person would look for each; nothing else of the
-masks is used before the map is scored against them.
+masks is used before the map is scored against them. Writes benchmarks/field.md.
 """
 
 import argparse

@@ -146,6 +146,11 @@ def load(folder: Path, checkpoint: str, overrides: Node | None = None) -> tuple[
     return config, data, system
 
 
+def below(folder: Path) -> list[Path]:
+    """The folders of all runs below `folder`, finished or not, or its own."""
+    return [file.parent for file in sorted(folder.rglob("config.yaml")) if file.parent.name != ".hydra"]
+
+
 def best(history: list[dict[str, Any]]) -> dict[str, Any]:
     """The scores of the epoch whose checkpoint is kept: the first with the highest validation mIoU."""
     return max(history, key=lambda scores: float(scores[MONITOR]))

@@ -26,7 +26,7 @@ def evaluate_all(sweep: Path, split: str, checkpoint: str, *options: Any, calibr
     Raises InputError where no run below `sweep` is finished, and at the end where one could not be evaluated.
     """
     name = _name(split, checkpoint, calibrated)
-    folders = sorted(file.parent for file in sweep.rglob("config.yaml") if file.parent.name != ".hydra")
+    folders = runs.below(sweep)
     scores = {folder: runs.read_scores(folder) for folder in folders}
     finished = [folder for folder in folders if "finished" in scores[folder]]
     left = [folder for folder in finished if "checkpoint" not in scores[folder].get(name, {})]
@@ -38,16 +38,16 @@ def evaluate_all(sweep: Path, split: str, checkpoint: str, *options: Any, calibr
         "Runs below %s: %d, of which %d are finished, and %d of these not yet scored on %s (again: run=<its folder>).",
         *(sweep, len(folders), len(finished), len(left), name),
     )
-    failed: list[InputError] = []
+    failed = 0
     for number, folder in enumerate(left, 1):
         log.info("%d of %d: %s", number, len(left), folder)
         try:
             evaluate(folder, split, checkpoint, *options, calibrated=calibrated)
         except InputError as error:
             log.error("%s", error)
-            failed.append(error)
+            failed += 1
     if failed:
-        raise InputError(f"{len(failed)} of {len(left)} runs were not evaluated, as said above.") from None
+        raise InputError(f"{failed} of {len(left)} runs were not evaluated, as said above.")
 
 
 def _name(split: str, checkpoint: str, calibrated: bool) -> str:

@@ -55,18 +55,17 @@ class Run:
 def read(sweep: Path) -> list[Run]:
     """Every run below `sweep`, finished or not, by its name."""
     top = sweep.resolve()
-    files = sorted(file for file in top.rglob("config.yaml") if file.parent.name != ".hydra")
-    return [_run(file, top) for file in files]
+    return [_run(folder, top) for folder in runs.below(top)]
 
 
-def _run(file: Path, sweep: Path) -> Run:
-    config = flat(OmegaConf.to_container(read_config(file)))
+def _run(folder: Path, sweep: Path) -> Run:
+    config = flat(OmegaConf.to_container(read_config(folder / "config.yaml")))
     if config.get(WEIGHTS):
         config[WEIGHTS] = Path(str(config[WEIGHTS])).name  # its folder says no more than whose machine it was
     targets = {group: str(config[key]) for group in GROUPS if (key := f"{group}._target_") in config}
     choices = {group: _option(group, target) for group, target in targets.items()}
-    name = file.parent.relative_to(sweep if file.parent != sweep else sweep.parent)
-    return Run(file.parent, name.as_posix(), config, choices, runs.read_scores(file.parent))
+    name = folder.relative_to(sweep if folder != sweep else sweep.parent)
+    return Run(folder, name.as_posix(), config, choices, runs.read_scores(folder))
 
 
 @cache
