@@ -1,6 +1,6 @@
 """1 % of the labels on the footing of the public results on the aerial dataset, which have all of them.
 
-python -m benchmarks.patches --weights mobilenet_v2-imagenet.pth    # a quarter of an hour of one core a seed
+python -m benchmarks.patches --weights mobilenet_v2-imagenet.pth    # a quarter of an hour of one core a run
 
 Public notebooks cut every image into patches of 256 pixels and hold a fifth of these out, at random: what they test on
 lies between what they have trained on. That leaks more than images held out (experiment=one_percent), and far more than
@@ -8,12 +8,9 @@ whole tiles; here it is done only to compare. Writes benchmarks/patches.md; agai
 """
 
 import argparse
-import json
-import platform
 from pathlib import Path
 
 import numpy as np
-import torch
 from omegaconf import OmegaConf
 from PIL import Image
 from tqdm import tqdm
@@ -22,6 +19,8 @@ from benchmarks.common import table
 from benchmarks.field import command
 from pointseg.config import CONF, construct
 from pointseg.datasets.aerial import COLOURS
+from pointseg.files import writing
+from pointseg.runs import read_scores
 from pointseg.types import IGNORE, Dataset, Window
 
 SIDE = 256
@@ -30,9 +29,11 @@ PUBLIC = {"U-Net": 0.598, "ResNet34-UNet": 0.61, "DeepLabV3+": 0.617}  # noteboo
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("overrides", nargs="*", help="of the configuration, such as trainer.precision=bf16-mixed")
     parser.add_argument("--folder", type=Path, default=Path("outputs/patches"), help="where patches and runs lie")
     parser.add_argument("--weights", required=True, help="the encoder's, for model.weights")
     parser.add_argument("--steps", type=int, default=1200, help="of training")
+    parser.add_argument("--budgets", type=float, nargs="+", default=[0.01], help="labelled fractions of the pixels")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of the patches held out and of all else")
     arguments = parser.parse_args()
     folder: Path = arguments.folder
@@ -43,17 +44,28 @@ def main() -> None:
         *(f"dataset.classes={{{colours}}}", "dataset.ignore=['#000000']", "dataset.not_land_cover=[Unlabeled]"),
         *("dataset.val=0.02", "dataset.test=0.2"),  # validated once, at the end: nothing is chosen by it
     ]
-    runs = [folder / f"run_steps{arguments.steps}_seed{seed}" for seed in arguments.seeds]
-    for run, seed in zip(runs, arguments.seeds, strict=True):
-        setting = [f"seed={seed}", f"dataset.split_seed={seed}", f"tiles.tiles={8 * arguments.steps}", "resume=true"]
+    runs = {
+        (budget, seed): folder / f"runs/budget{budget}_steps{arguments.steps}_seed{seed}"
+        for budget in arguments.budgets
+        for seed in arguments.seeds
+    }
+    for (budget, seed), run in runs.items():
+        setting = [
+            f"budget={budget}",
+            f"seed={seed}",
+            f"dataset.split_seed={seed}",
+            f"tiles.tiles={8 * arguments.steps}",
+        ]
         weights = f"model.weights={arguments.weights}"
-        command("train", "experiment=one_percent", *dataset, *setting, weights, f"hydra.run.dir={run}")
-        command("evaluate", f"run={run}")
+        place = (f"hydra.run.dir={run}", "resume=true")
+        command("train", "experiment=one_percent", *dataset, *setting, weights, *arguments.overrides, *place)
+        if "test" not in read_scores(run):
+            command("evaluate", f"run={run}")
     (Path(__file__).parent / "patches.md").write_text(report(runs, arguments, count))
 
 
 def cut(folder: Path) -> int:
-    """Write every whole patch of every image, from the top left, with its mask; the number of patches."""
+    """Write every whole patch of every image, from the top left, and its mask, where missing; the number of patches."""
     dataset: Dataset = construct(dict(OmegaConf.load(CONF / "dataset/aerial.yaml")))
     scenes = [scene for split in dataset.splits.values() for scene in split]
     colours = np.zeros((IGNORE + 1, 3), np.uint8)  # no class: black, as in the dataset's masks
@@ -63,28 +75,31 @@ def cut(folder: Path) -> int:
         for row in range(0, scene.shape[0] - SIDE + 1, SIDE):
             for col in range(0, scene.shape[1] - SIDE + 1, SIDE):
                 window = Window(row, col, SIDE, SIDE)
-                for kind, pixels in (("images", scene.image(window)), ("masks", colours[scene.mask(window)])):
-                    file = folder / kind / f"{scene.id}_{row}_{col}.png"
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                    Image.fromarray(pixels).save(file)
+                files = {kind: folder / kind / f"{scene.id}_{row}_{col}.png" for kind in ("images", "masks")}
                 count += 1
+                if all(file.exists() for file in files.values()):
+                    continue
+                for kind, pixels in (("images", scene.image(window)), ("masks", colours[scene.mask(window)])):
+                    with writing(files[kind], shared=True) as partial:
+                        Image.fromarray(pixels).save(partial)
     return count
 
 
-def report(runs: list[Path], arguments: argparse.Namespace, count: int) -> str:
-    lines = [[f"{name}, public, every pixel", "–", f"{miou:.3f}", "–", "–"] for name, miou in PUBLIC.items()]
-    for run, seed in zip(runs, arguments.seeds, strict=True):
-        scores = json.loads((run / "scores.json").read_text())["test"]
+def report(runs: dict[tuple[float, int], Path], arguments: argparse.Namespace, count: int) -> str:
+    lines = [[f"{name}, public", "every pixel", "–", f"{miou:.3f}", "–", "–"] for name, miou in PUBLIC.items()]
+    for (budget, seed), run in runs.items():
+        scores = read_scores(run)["test"]
         measures = (scores[name] for name in ("miou_all_classes", "miou_land_cover", "accuracy"))
-        lines.append(["pointseg, 1 % of the pixels", str(seed), *(f"{value:.3f}" for value in measures)])
+        labels = "every pixel" if budget == 1 else f"{budget:.2%} of the pixels"
+        lines.append(["pointseg", labels, str(seed), *(f"{value:.3f}" for value in measures)])
     return "\n".join(
         [
             "# On the footing of the public results\n",
             f"`python -m benchmarks.patches --weights {Path(arguments.weights).name} --steps {arguments.steps} "
-            f"--seeds {' '.join(map(str, arguments.seeds))}`; {platform.machine()}, torch {torch.__version__}. "
-            f"{count:,} patches of {SIDE}², a fifth of them test and 2 % validation, at random by the seed; scored "
-            "once, on the test patches.\n",
-            table(["", "seed", "mean IoU, 6 classes", "land cover", "accuracy"], lines),
+            f"--budgets {' '.join(map(str, arguments.budgets))} --seeds {' '.join(map(str, arguments.seeds))}"
+            f"{''.join(f' {override}' for override in arguments.overrides)}`; {count:,} patches of {SIDE}², a fifth of "
+            "them test and 2 % validation, at random by the seed; scored once, on the test patches.\n",
+            table(["", "labels", "seed", "mean IoU, 6 classes", "land cover", "accuracy"], lines),
         ]
     )
 

@@ -196,6 +196,23 @@ def test_what_differs_between_the_runs_is_what_is_compared(sweep: Path) -> None:
     assert sweeps.factors(sweeps.read(sweep)) == ["sampler", "optimizer.lr"]
 
 
+def test_folds_repeat_an_arm_as_seeds_do(tmp_path: Path) -> None:
+    """Fold 1 is the harder by 0.2, of which differences that are paired by seed and fold know nothing."""
+    for fold, seed in product((0, 1), (0, 1)):
+        for sampler, gain in (("random", 0.0), ("stratified", 0.1 + 0.01 * seed)):
+            score = 0.4 + gain - 0.2 * fold
+            write_run(tmp_path / f"sweep/{sampler}{fold}{seed}", sampler, seed, [score], dataset={"fold": fold})
+    experiment.write(tmp_path / "sweep", tmp_path / "out", examples=0)
+    text = (tmp_path / "out/README.md").read_text()
+    expected = confidence([0.1, 0.11, 0.1, 0.11])
+    assert f"| stratified − random | best_miou | 4 | {claims.show(expected)} |" in text
+    assert f"| random | 4 | {claims.show(confidence([0.4, 0.4, 0.2, 0.2]))} |" in text
+    assert set(tables.load(tmp_path / "out/results.csv").runs.seed) == {
+        f"{s} of fold {f}" for s in (0, 1) for f in (0, 1)
+    }
+    assert_tables_follow_from_the_results(tmp_path / "out")
+
+
 def test_arms_of_a_sweep_of_many_factors_are_named_by_what_they_have_otherwise(tmp_path: Path) -> None:
     keys = ["a", "b", "c", "d", "e"]
     for i, changed in enumerate([None, *keys]):

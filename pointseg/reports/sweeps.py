@@ -1,7 +1,8 @@
 """The runs of a sweep as a table: one row a run.
 
 What is compared is not declared anywhere: whatever differs between the configurations of the runs, the
-seed and the machine apart, is a factor; runs that agree in every factor are one arm, repeated by seed.
+seed, the fold and the machine apart, is a factor; runs that agree in every factor are one arm, repeated by
+seed, or by seed and fold.
 """
 
 import hashlib
@@ -28,6 +29,7 @@ from pointseg.reports.claims import PROTOCOL
 FACTS = ("sampler", "loss", "budget", *PROTOCOL)  # told of every run, whether they are factors or not
 TEST = {"test_miou": "miou_all_classes", "test_miou_land_cover": "miou_land_cover", "test_accuracy": "accuracy"}
 WEIGHTS = "model.weights"
+FOLD = "dataset.fold"
 CAP = 100.0  # of the class weights where the loss itself has none
 
 
@@ -79,7 +81,7 @@ def _option(group: str, target: str) -> str:
 def factors(of: list[Run]) -> list[str]:
     """What differs between the runs: groups by their option, and keys that the option does not decide."""
     groups = [group for group in GROUPS if len({run.value(group) for run in of}) > 1]
-    keys = sorted({key for run in of for key in run.config} - {"seed", *groups})
+    keys = sorted({key for run in of for key in run.config} - {"seed", FOLD, *groups})
     return groups + [key for key in keys if not _decided(key, of, key.split(".")[0] if "." in key else "")]
 
 
@@ -92,9 +94,14 @@ def _decided(key: str, of: list[Run], group: str) -> bool:
 
 
 def table(of: list[Run]) -> pd.DataFrame:
-    """One row a run: run, its factors, seed, and what was measured. Raises InputError where a run is there twice."""
+    """One row a run: run, its factors, seed, and what was measured. Raises InputError where a run is there twice.
+
+    Where folds differ, a seed is told with its fold: all that is paired by seed is paired by both.
+    """
     names = factors(of)
     rows = pd.DataFrame([_row(run, names) for run in of])
+    if len({run.value(FOLD) for run in of}) > 1:
+        rows["seed"] = [f"{run.value('seed')} of fold {run.value(FOLD)}" for run in of]
     again = rows.duplicated([*names, "seed"], keep=False)
     if again.any():
         raise InputError(
