@@ -26,7 +26,7 @@ from pointseg.models.networks import build_network
 from pointseg.models.weights import read_checkpoint, restore
 from pointseg.samplers.margin import Margin
 from pointseg.system import PointSeg
-from pointseg.trained import Accelerator
+from pointseg.trained import Accelerator, checkpoint_file
 from pointseg.types import Dataset, Points, Sampler, Scene
 
 log = logging.getLogger(__name__)
@@ -133,16 +133,15 @@ def load(folder: Path, checkpoint: str, overrides: Node | None = None) -> tuple[
     if (folder / "points").is_dir():
         cfg.points = str(folder / "points")  # as they were, whatever became of the file they came from
     config = parse(cfg)
-    if not (folder / f"{checkpoint}.ckpt").is_file():
-        raise InputError(f"run={folder}: has no {checkpoint}.ckpt; its training did not get as far as a validation.")
-    saved = read_checkpoint(folder / f"{checkpoint}.ckpt")
+    kept = checkpoint_file(folder, checkpoint)
+    saved = read_checkpoint(kept)
     data, system = build(config, folder)
     if saved.get("classes") != system.classes:
         raise InputError(
-            f"{folder / f'{checkpoint}.ckpt'} was trained on the classes {saved.get('classes')}, but the dataset of "
+            f"{kept} was trained on the classes {saved.get('classes')}, but the dataset of "
             f"{file} has {system.classes}; restore that dataset or its configuration."
         )
-    restore(system, saved.get("state_dict"), folder / f"{checkpoint}.ckpt")
+    restore(system, saved.get("state_dict"), kept)
     return config, data, system
 
 

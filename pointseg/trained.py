@@ -47,6 +47,17 @@ class Trained:
     network: nn.Module | None = None
 
 
+def checkpoint_file(folder: Path, checkpoint: str) -> Path:
+    """The `best` or `last` checkpoint of the run in `folder`. Raises InputError where it is not there."""
+    file = folder / f"{checkpoint}.ckpt"
+    if not file.is_file():
+        raise InputError(
+            f"run={folder}: has no {file.name}: its training did not get as far as a validation (see resume=true), or "
+            "the file was removed since (restore it, or train anew in another folder)."
+        )
+    return file
+
+
 def load_run(
     folder: Path, checkpoint: str, accelerator: Accelerator, flips: bool | None, calibrated: bool = True
 ) -> Trained:
@@ -56,13 +67,9 @@ def load_run(
     calibrated: as the run's calibration.json says, where it has one.
     Raises InputError where the folder is not that of a run, or there is no such checkpoint or device.
     """
-    file = folder / f"{checkpoint}.ckpt"
     if not (folder / "config.yaml").is_file():
         raise InputError(f"run={folder}: not the folder of a run; it has no config.yaml. Runs lie in outputs/.")
-    if not file.is_file():
-        raise InputError(
-            f"run={folder}: has no {file.name}; its training did not get as far as a validation; see resume=true."
-        )
+    file = checkpoint_file(folder, checkpoint)
     config = values(read(folder / "config.yaml"), "model", "tile_size", "overlap", "batch_size", "flips")
     saved: dict[str, Any] = read_checkpoint(file)
     with reading(file, "a run's checkpoint", "train it anew."):

@@ -41,8 +41,10 @@ def read(sweep: Path, folder: Path) -> list[Run]:
     for run in new:
         _check(run, recorded.get(run.name, run))
     found = recorded | {run.name: run for run in new if run.finished or run.name not in recorded}
-    log.info("Runs: %d below %s, %d more from the records in %s", len(new), sweep, len(found) - len(new), folder)
-    if not any(run.finished for run in found.values()):
+    done = sum(run.finished for run in found.values())
+    more = len(found) - len(new)
+    log.info("Runs: %d below %s, %d more from the records in %s; %d finished", len(new), sweep, more, folder, done)
+    if not done:
         raise InputError(
             f"sweep={sweep}: none of its {len(new)} runs is finished; the sweep's command goes on with them."
         )
