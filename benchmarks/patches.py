@@ -4,7 +4,8 @@ python -m benchmarks.patches --weights mobilenet_v2-imagenet.pth    # a quarter 
 
 Public notebooks cut every image into patches of 256 pixels and hold a fifth of these out, at random: what they test on
 lies between what they have trained on. That leaks more than images held out (experiment=one_percent), and far more than
-whole tiles; here it is done only to compare. Writes benchmarks/patches.md; again: goes on.
+whole tiles; here it is done only to compare. The dataset is found as conf/dataset/aerial.yaml says. Again: goes on.
+benchmarks/patches.md is written by --output benchmarks/patches.md.
 """
 
 import argparse
@@ -29,13 +30,19 @@ PUBLIC = {"U-Net": 0.598, "ResNet34-UNet": 0.61, "DeepLabV3+": 0.617}  # noteboo
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("overrides", nargs="*", help="of the configuration, such as trainer.precision=bf16-mixed")
-    parser.add_argument("--folder", type=Path, default=Path("outputs/patches"), help="where patches and runs lie")
-    parser.add_argument("--weights", required=True, help="the encoder's, for model.weights")
-    parser.add_argument("--steps", type=int, default=1200, help="of training")
-    parser.add_argument("--budgets", type=float, nargs="+", default=[0.01], help="labelled fractions of the pixels")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of the patches held out and of all else")
+    add = parser.add_argument
+    add("overrides", nargs="*", help="of the configuration, before the options: trainer.precision=bf16-mixed")
+    add("--folder", type=Path, default=Path("outputs/patches"), help="where patches and runs lie: outputs/patches")
+    add("--output", type=Path, help="the table, in Markdown: patches.md in that folder")
+    add("--weights", type=Path, required=True, help="the encoder's file, for model.weights")
+    add("--steps", type=int, default=1200, help="of training, 8 tiles each: 1200")
+    add("--budgets", type=float, nargs="+", default=[0.01], help="labelled fractions of the pixels, 1: every one; 0.01")
+    add("--seeds", type=int, nargs="+", default=[0], help="of the patches held out and of all else: 0")
     arguments = parser.parse_args()
+    if not arguments.weights.is_file():
+        parser.error(f"--weights {arguments.weights}: there is no such file.")
+    if not all(0 < budget <= 1 for budget in arguments.budgets):
+        parser.error(f"--budgets {arguments.budgets}: give fractions, above 0 and up to 1.")
     folder: Path = arguments.folder
     count = cut(folder)
     colours = ",".join(f"{name}: '#{colour:06X}'" for name, colour in COLOURS.items())
@@ -61,7 +68,9 @@ def main() -> None:
         command("train", "experiment=one_percent", *dataset, *setting, weights, *arguments.overrides, *place)
         if "test" not in read_scores(run):
             command("evaluate", f"run={run}")
-    (Path(__file__).parent / "patches.md").write_text(report(runs, arguments, count))
+    output: Path = arguments.output or folder / "patches.md"
+    output.write_text(report(runs, arguments, count))
+    print(f"Table: {output}")
 
 
 def cut(folder: Path) -> int:
@@ -95,10 +104,11 @@ def report(runs: dict[tuple[float, int], Path], arguments: argparse.Namespace, c
     return "\n".join(
         [
             "# On the footing of the public results\n",
-            f"`python -m benchmarks.patches --weights {Path(arguments.weights).name} --steps {arguments.steps} "
-            f"--budgets {' '.join(map(str, arguments.budgets))} --seeds {' '.join(map(str, arguments.seeds))}"
-            f"{''.join(f' {override}' for override in arguments.overrides)}`; {count:,} patches of {SIDE}², a fifth of "
-            "them test and 2 % validation, at random by the seed; scored once, on the test patches.\n",
+            f"`python -m benchmarks.patches {''.join(f'{override} ' for override in arguments.overrides)}"
+            f"--weights {arguments.weights.name} --steps {arguments.steps} "
+            f"--budgets {' '.join(map(str, arguments.budgets))} --seeds {' '.join(map(str, arguments.seeds))}`; "
+            f"{count:,} patches of {SIDE}², a fifth of them test and 2 % validation, at random by the seed; scored "
+            "once, on the test patches.\n",
             table(["", "labels", "seed", "mean IoU, 6 classes", "land cover", "accuracy"], lines),
         ]
     )

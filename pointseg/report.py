@@ -7,6 +7,7 @@ import hydra
 from omegaconf import DictConfig
 
 from pointseg.config import CONF, check_keys
+from pointseg.errors import InputError
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="report")
@@ -16,6 +17,8 @@ def main(cfg: DictConfig) -> None:
 
     from pointseg.reports import experiment, records  # import torch: see train.py
 
+    if not isinstance(cfg.examples, int) or cfg.examples < 0:
+        raise InputError(f"examples={cfg.examples}: give a number of scenes of each arm, or 0 for none.")
     sweep = Path(cfg.sweep)
     *_, above, last = sweep.resolve().parts
     name = cfg.name or (above if last == records.FOLDER else last)

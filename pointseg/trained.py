@@ -51,9 +51,10 @@ def checkpoint_file(folder: Path, checkpoint: str) -> Path:
     """The `best` or `last` checkpoint of the run in `folder`. Raises InputError where it is not there."""
     file = folder / f"{checkpoint}.ckpt"
     if not file.is_file():
+        other = "; checkpoint=last is there" if checkpoint == "best" and (folder / "last.ckpt").is_file() else ""
         raise InputError(
             f"run={folder}: has no {file.name}: its training did not get as far as a validation (see resume=true), or "
-            "the file was removed since (restore it, or train anew in another folder)."
+            f"the file was removed since (restore it, or train anew in another folder){other}."
         )
     return file
 

@@ -207,6 +207,7 @@ def test_folds_repeat_an_arm_as_seeds_do(tmp_path: Path) -> None:
     expected = confidence([0.1, 0.11, 0.1, 0.11])
     assert f"| stratified − random | best_miou | 4 | {claims.show(expected)} |" in text
     assert f"| random | 4 | {claims.show(confidence([0.4, 0.4, 0.2, 0.2]))} |" in text
+    assert experiment.FOLDS in text
     assert set(tables.load(tmp_path / "out/results.csv").runs.seed) == {
         f"{s} of fold {f}" for s in (0, 1) for f in (0, 1)
     }
@@ -232,6 +233,7 @@ def test_the_report_of_a_sweep(sweep: Path, tmp_path: Path) -> None:
     text = (folder / "README.md").read_text()
     assert not any(title in text for title in ("## Test scores", "over seeds and scenes", "## Share of every"))
     assert "Does it matter how the points are drawn" in text
+    assert experiment.FOLDS not in text
     assert "python -m pointseg.train -m experiment=sampling\n" in text
     assert "Runs: 6 finished of 7" in text
     assert "`loss=weighted_partial_ce budget=" in text
@@ -436,6 +438,7 @@ def test_the_command_says_what_is_missing(command: Callable[..., Outcome], tmp_p
     for arguments, message in (
         ((), "sweep: missing; give it, as in python -m pointseg.report sweep="),
         (("sweep=nowhere",), "there is no run in this folder"),
+        (("sweep=nowhere", "examples=some"), "examples=some: give a number of scenes"),
     ):
         result = command("pointseg.report", *arguments)
         assert result.code != 0

@@ -31,6 +31,9 @@ Scores are validation scores: the mean over seeds ± half of its 95 % interval (
 seed: the mean difference with its 95 % interval, p of the paired t-test, effect size d_z (mean / standard
 deviation of the differences), and which lies higher where the interval leaves out zero. The rules of the verdicts on
 the report's claims stand at the top of `pointseg/reports/claims.py`."""
+FOLDS = """\
+Runs are repeated by seed and fold: wherever seeds are spoken of, one is a seed of one fold, which holds out other
+scenes. Intervals take these runs for independent; those of one fold share their scenes."""
 
 
 def write(sweep: Path, folder: Path, examples: int) -> None:
@@ -77,6 +80,7 @@ def readme(name: str, results: tables.Results, pictures: Mapping[str, str]) -> s
         f"Runs: {len(finished)} finished of {len(results.runs)}. Environment: {environment}. All have\n"
         f"`{tables.common(results)}`.",
         RULES,
+        "" if pd.api.types.is_numeric_dtype(results.runs.seed) else FOLDS,
         tables.render(name, results),
         f"## Figures\n\n{shown}",
     ]
