@@ -59,7 +59,7 @@ def score_against_budget(arms: Arms, splits: Mapping[str, str], noise: pd.DataFr
     figure, panels = _against_budget(arms, {f"{split} mIoU, land cover": column for split, column in splits.items()})
     for axes, split in zip(panels, splits, strict=True):
         along = noise[(noise.split == SPLIT_OF[split]) & (noise.pairs >= PAIRS)] if len(noise) else noise
-        for row, style in zip(along.itertuples(), cycle(("--", ":")), strict=False):
+        for row, style in zip(along.itertuples(), cycle(("--", ":", "-.", (0, (1, 5)))), strict=False):
             name = f"masks along the cuts of tiles{'' if pd.isna(row.setting) else f', {row.setting}'}"
             axes.axhline(row.miou_land_cover, color="grey", linestyle=style, label=name)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
