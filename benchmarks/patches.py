@@ -70,7 +70,8 @@ def main() -> None:
         if "test" not in read_scores(run):
             command("evaluate", f"run={run}")
     output: Path = arguments.output or folder / "patches.md"
-    output.write_text(report(runs, arguments, count))
+    with writing(output) as partial:
+        partial.write_text(report(runs, arguments, count))
     print(f"Table: {output}")
 
 

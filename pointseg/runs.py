@@ -26,7 +26,7 @@ from pointseg.models.networks import build_network
 from pointseg.models.weights import read_checkpoint, restore
 from pointseg.samplers.margin import Margin
 from pointseg.system import PointSeg
-from pointseg.trained import Accelerator, checkpoint_file
+from pointseg.trained import Accelerator, checkpoint_file, config_file
 from pointseg.types import Dataset, Points, Sampler, Scene
 
 log = logging.getLogger(__name__)
@@ -121,9 +121,7 @@ def load(folder: Path, checkpoint: str, overrides: Node | None = None) -> tuple[
     Raises InputError where the folder holds no run, the checkpoint is missing or damaged, or the
     dataset has other classes than the checkpoint was trained on.
     """
-    file = folder / "config.yaml"
-    if not file.is_file():
-        raise InputError(f"run={folder}: not the folder of a run; it has no config.yaml. Runs lie in outputs/.")
+    file = config_file(folder)
     try:
         # The checkpoint has all weights.
         cfg = OmegaConf.merge(read(file), overrides or {}, {"model": {"weights": None}})

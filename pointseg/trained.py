@@ -47,6 +47,14 @@ class Trained:
     network: nn.Module | None = None
 
 
+def config_file(folder: Path) -> Path:
+    """The configuration of the run in `folder`. Raises InputError where that is not the folder of a run."""
+    file = folder / "config.yaml"
+    if not file.is_file():
+        raise InputError(f"run={folder}: not the folder of a run; it has no config.yaml. Runs lie in outputs/.")
+    return file
+
+
 def checkpoint_file(folder: Path, checkpoint: str) -> Path:
     """The `best` or `last` checkpoint of the run in `folder`. Raises InputError where it is not there."""
     file = folder / f"{checkpoint}.ckpt"
@@ -68,10 +76,9 @@ def load_run(
     calibrated: as the run's calibration.json says, where it has one.
     Raises InputError where the folder is not that of a run, or there is no such checkpoint or device.
     """
-    if not (folder / "config.yaml").is_file():
-        raise InputError(f"run={folder}: not the folder of a run; it has no config.yaml. Runs lie in outputs/.")
+    told = config_file(folder)
     file = checkpoint_file(folder, checkpoint)
-    config = values(read(folder / "config.yaml"), "model", "tile_size", "overlap", "batch_size", "flips")
+    config = values(read(told), "model", "tile_size", "overlap", "batch_size", "flips")
     saved: dict[str, Any] = read_checkpoint(file)
     with reading(file, "a run's checkpoint", "train it anew."):
         bands, (classes, palette) = bands_of(saved["bands"]), legend_of(saved)
