@@ -21,6 +21,7 @@ from benchmarks.common import table
 from benchmarks.field import command
 from pointseg.config import CONF, construct
 from pointseg.datasets.aerial import COLOURS
+from pointseg.errors import InputError
 from pointseg.files import writing
 from pointseg.runs import read_scores
 from pointseg.types import IGNORE, Dataset, Window
@@ -45,7 +46,10 @@ def main() -> None:
     if not all(0 < budget <= 1 for budget in arguments.budgets):
         parser.error(f"--budgets {arguments.budgets}: give fractions, above 0 and up to 1.")
     folder: Path = arguments.folder
-    count = cut(folder)
+    try:
+        count = cut(folder)
+    except InputError as error:
+        parser.error(str(error))
     colours = ",".join(f"{name}: '#{colour:06X}'" for name, colour in COLOURS.items())
     dataset = [
         *("dataset=folder", "~dataset.split", f"dataset.images={folder}/images", f"dataset.masks={folder}/masks"),

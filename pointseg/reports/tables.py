@@ -174,8 +174,9 @@ def _shares(results: pd.DataFrame, factors: list[str], goals: Mapping[str, float
                 rows.append([name, budget, split, *numbers])
     columns = ["arm", "budget", "scores", "seeds", "share", "goal", "verdict"]
     rule = (
-        "Share: of the mIoU of the same arm and seed with every labelled pixel (budget 1.0). A goal holds where the\n"
-        "95 % interval of the share lies above it, and does not hold where it lies below. Goals were set beforehand."
+        "Share: of the mIoU of the same arm and seed with every labelled pixel (budget 1.0); the mean of\n"
+        "these ratios. A goal holds where the 95 % interval of the share lies above it, and does not hold where it\n"
+        "lies below. Goals were set beforehand."
     )
     return _explained(_table(columns, rows), rule)
 
