@@ -49,7 +49,7 @@ def main() -> None:
     try:
         count = cut(folder)
     except InputError as error:
-        parser.error(str(error))
+        parser.error(f"give the dataset's folder in the environment variable POINTSEG_DATA. {error}")
     colours = ",".join(f"{name}: '#{colour:06X}'" for name, colour in COLOURS.items())
     dataset = [
         *("dataset=folder", "~dataset.split", f"dataset.images={folder}/images", f"dataset.masks={folder}/masks"),

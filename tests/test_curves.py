@@ -83,10 +83,24 @@ def test_the_share_of_every_pixels_score() -> None:
         }
     )
     found = shares(table, "miou")
-    assert [(share.budget, share.n) for share in found] == [("5", 2), ("20", 2), ("1.0", 2)]  # seed 2 has no whole
-    assert [share.ratio.mean for share in found] == pytest.approx([0.375, 0.775, 1])
-    assert found[0].ratio.half == pytest.approx(0.125 * np.tan(0.475 * np.pi))
-    assert shares(table[table.budget != "1.0"], "miou") == []
+    assert {budget: dict(ratios) for budget, ratios in found.items()} == {
+        "5": pytest.approx({0: 0.5, 1: 0.25}),
+        "20": pytest.approx({0: 0.8, 1: 0.75}),  # seed 2 has no whole
+        "1.0": {0: 1, 1: 1},
+    }
+    assert list(found) == ["5", "20", "1.0"]
+    assert shares(table[table.budget != "1.0"], "miou") == {}
+
+
+def test_only_random_points_of_the_same_seeds_are_compared() -> None:
+    chosen, random = runs("margin", 0.05, 0, [10, 20]), runs("random", 0.05, 0, [5, 10, 20])
+    luckier = random.assign(seed=random.seed + 100, best_miou=random.best_miou + 1)
+    alone, beside = (
+        tables.render("mine", as_results(pd.concat([chosen, *others])))
+        for others in ([random], [random, luckier])
+    )
+    section = "## Random points needed"
+    assert beside.split(section)[1] == alone.split(section)[1]
 
 
 def test_the_report_of_budgets(tmp_path: Path) -> None:

@@ -208,6 +208,8 @@ def test_folds_repeat_an_arm_as_seeds_do(tmp_path: Path) -> None:
     assert f"| stratified − random | best_miou | 4 | {claims.show(expected)} |" in text
     assert f"| random | 4 | {claims.show(confidence([0.4, 0.4, 0.2, 0.2]))} |" in text
     assert experiment.FOLDS in text
+    over = claims.show(confidence([0.105, 0.105]))
+    assert f"| stratified − random | validation | 0.105 | 0.105 | {over} | 0 | holds |" in text
     assert set(tables.load(tmp_path / "out/results.csv").runs.seed) == {
         f"{s} of fold {f}" for s in (0, 1) for f in (0, 1)
     }
@@ -222,6 +224,11 @@ def test_arms_of_a_sweep_of_many_factors_are_named_by_what_they_have_otherwise(t
     results = sweeps.table(sweeps.read(tmp_path / "sweep"))
     assert [name for name, _ in tables.arms(results, keys)] == ["as most", *(f"{key} 1" for key in keys)]
     assert {name for name, _ in tables.arms(results, keys[:2])} == {"a 0, b 0", "a 1, b 0", "a 0, b 1"}
+    write_test(tmp_path / "sweep/1", 0.5, np.eye(3, dtype=int)[None])
+    experiment.write(tmp_path / "sweep", tmp_path / "out", examples=0)
+    tested = (tmp_path / "out/README.md").read_text().split("## Test scores")[1].split("##")[0]
+    assert "| a 1 | 1 |" in tested  # although most of those that are tested have a 1
+    assert "| as most |" not in tested
 
 
 def test_the_report_of_a_sweep(sweep: Path, tmp_path: Path) -> None:

@@ -71,23 +71,10 @@ def savings(runs: pd.DataFrame, others: pd.DataFrame) -> tuple[list[Saving], Int
     return found, confidence(whole) if whole else None
 
 
-class Share(NamedTuple):
-    """The ratio of a measure to that of the run with every pixel, mean over the n seeds that have both."""
-
-    budget: str
-    n: int
-    ratio: Interval
-
-
-def shares(runs: pd.DataFrame, measure: str) -> list[Share]:
-    """What each budget reaches of the score with every pixel labelled; empty where no run has that."""
+def shares(runs: pd.DataFrame, measure: str) -> dict[str, "pd.Series[float]"]:
+    """For each budget the ratio of `measure` to that with every pixel labelled, by the seeds that have both."""
     scores = by_budget(runs, measure)
     if WHOLE not in scores.index:
-        return []
-    whole = scores.loc[WHOLE].dropna()
-    rows = {str(budget): row.dropna() for budget, row in scores[whole.index].iterrows()}
-    return [
-        Share(budget, len(row), confidence((row / whole[row.index]).tolist()))
-        for budget, row in rows.items()
-        if len(row)
-    ]
+        return {}
+    ratios = scores / scores.loc[WHOLE]
+    return {str(budget): row.dropna() for budget, row in ratios.iterrows() if row.notna().any()}

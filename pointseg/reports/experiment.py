@@ -33,7 +33,8 @@ deviation of the differences), and which lies higher where the interval leaves o
 the report's claims stand at the top of `pointseg/reports/claims.py`."""
 FOLDS = """\
 Runs are repeated by seed and fold: wherever seeds are spoken of, one is a seed of one fold, which holds out other
-scenes. Intervals take these runs for independent; those of one fold share their scenes."""
+scenes. Intervals take these runs for independent, though those of one fold share their scenes; the table
+over folds, at its end, does not."""
 
 
 def write(sweep: Path, folder: Path, examples: int) -> None:
@@ -61,6 +62,8 @@ def write(sweep: Path, folder: Path, examples: int) -> None:
         if run.finished:
             records.write(run, recorded / run.name)
     results = tables.load(folder / "results.csv")
+    if tables.TESTED not in results.runs:
+        log.info("No run has test scores; python -m pointseg.evaluate run=%s adds them, once, at the end.", sweep)
     pictures = _figures(runs, folder, results, written["learning_curves"], examples)
     with writing(folder / "README.md") as partial:
         partial.write_text(readme(folder.name, results, pictures))

@@ -26,10 +26,10 @@ from pointseg.errors import InputError, reading
 from pointseg.losses.weighted_partial_ce import class_weights
 from pointseg.reports.claims import PROTOCOL
 
-FACTS = ("sampler", "loss", "budget", "tiles.tiles", *PROTOCOL)  # told of every run, whether they are factors or not
 TEST = {"test_miou": "miou_all_classes", "test_miou_land_cover": "miou_land_cover", "test_accuracy": "accuracy"}
 WEIGHTS = "model.weights"
 FOLD = "dataset.fold"
+FACTS = ("sampler", "loss", "budget", "tiles.tiles", FOLD, *PROTOCOL)  # told of every run, whether factors or not
 CAP = 100.0  # of the class weights where the loss itself has none
 
 

@@ -1,7 +1,6 @@
 """The tables of an experiment's README, from its CSV files alone."""
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +12,7 @@ from pointseg.reports import claims, curves, records, scenes
 from pointseg.reports.claims import Claim
 from pointseg.reports.scenes import Scenes
 from pointseg.reports.statistics import Interval, confidence, paired
-from pointseg.reports.sweeps import FACTS
+from pointseg.reports.sweeps import FACTS, FOLD
 
 SCORES = {
     "best mIoU, all classes": "best_miou",
@@ -58,12 +57,14 @@ def render(name: str, results: Results) -> str:
     """All tables of the experiment `name`, as Markdown."""
     factors = results.factors
     finished = results.finished.assign(minutes=lambda runs: runs.seconds / 60)
+    goals = claims.GOALS.get(name, {})
     sections = {
         "Scores": _arms(finished, factors, MEASURES),
-        "Test scores": _arms(finished.dropna(subset=TESTED), factors, TEST) if TESTED in finished else "",
+        "Test scores": _arms(finished, factors, TEST) if TESTED in finished else "",
         "mIoU by budget": _by_budget(finished, factors),
         "Arms compared": _comparisons(finished, factors, results.scenes),
-        "Share of every pixel's mIoU": _shares(finished, factors, claims.GOALS.get(name, {})),
+        "Share of every pixel's mIoU": _shares(finished, factors, goals),
+        "Over folds": _over_folds(finished, factors, goals),
         "Noise of the masks": _noise(results.noise),
         "Random points needed for the same mIoU": _savings(finished, factors),
         "The report's claims": _claims(claims.CLAIMS.get(name, []), finished, factors),
@@ -113,7 +114,8 @@ def splits(results: pd.DataFrame) -> dict[str, str]:
 def _arms(results: pd.DataFrame, factors: list[str], measures: Mapping[str, str]) -> str:
     rows = [
         [name, str(len(runs)), *(claims.show(confidence(runs[column].tolist())) for column in measures.values())]
-        for name, runs in arms(results, factors)
+        for name, runs in ((name, runs.dropna(subset=list(measures.values()))) for name, runs in arms(results, factors))
+        if len(runs)
     ]
     usual = _usual(results, factors)
     rule = f"Arms are named by what they have otherwise than most runs, which have {label(usual.items())}."
@@ -138,13 +140,12 @@ def _by_budget(results: pd.DataFrame, factors: list[str]) -> str:
 
 def _comparisons(results: pd.DataFrame, factors: list[str], of_scenes: Mapping[str, Scenes]) -> str:
     """Arms that differ in one factor only, which is not the budget."""
-    measures = [name for name in ("best_miou", "final_miou", TESTED) if name in results]
+    measures = ["best_miou", "final_miou", *(["best_miou_land_cover", TESTED] if TESTED in results else [])]
     if results.epochs.max() == 1:
         measures.remove("final_miou")  # is the best
     rows = []
-    for (name, a), (other, b) in combinations(arms(results, factors), 2):
-        differing = [name for name in factors if a[name].iloc[0] != b[name].iloc[0]]
-        for what in measures if len(differing) == 1 and differing != ["budget"] else []:
+    for name, a, other, b in _pairs(results, factors):
+        for what in measures:
             shared = a[what].dropna().index.intersection(b[what].dropna().index)
             if len(shared):
                 x, y = a.loc[shared], b.loc[shared]
@@ -161,24 +162,73 @@ def _comparisons(results: pd.DataFrame, factors: list[str], of_scenes: Mapping[s
     return _explained(_table(columns, rows), rule if of_scenes else "")
 
 
-def _shares(results: pd.DataFrame, factors: list[str], goals: Mapping[str, float]) -> str:
-    """A row for each arm, split and budget; the other factors being equal. goals: by budget."""
-    rows = []
-    others = [name for name in factors if name != "budget"]
-    for name, runs in arms(results, others) if "budget" in factors else []:
+def _pairs(results: pd.DataFrame, factors: list[str]) -> Iterator[tuple[str, pd.DataFrame, str, pd.DataFrame]]:
+    """Arms that differ in one factor only, which is not the budget, each in words with its runs by seed."""
+    for (name, a), (other, b) in combinations(arms(results, factors), 2):
+        differing = [name for name in factors if a[name].iloc[0] != b[name].iloc[0]]
+        if len(differing) == 1 and differing != ["budget"]:
+            yield name, a, other, b
+
+
+def _ratios(results: pd.DataFrame, factors: list[str]) -> Iterator[tuple[str, str, str, "pd.Series[float]"]]:
+    """Each arm, the budget apart, with each budget and split: the shares by seed."""
+    for name, runs in arms(results, [name for name in factors if name != "budget"]) if "budget" in factors else []:
         for split, column in splits(results).items():
-            for budget, n, ratio in curves.shares(runs.reset_index(), column):
-                goal = goals.get(budget, math.nan)
-                verdict = claims.sign(Interval(ratio.mean - goal, ratio.half)) if budget in goals else "–"
-                numbers = [str(n), claims.show(ratio), f"{goal:g}", verdict]
-                rows.append([name, budget, split, *numbers])
+            for budget, ratios in curves.shares(runs.reset_index(), column).items():
+                yield name, budget, split, ratios
+
+
+def _held_against(goal: float | None, share: Interval) -> list[str]:
+    return ["–", "–"] if goal is None else [f"{goal:g}", claims.sign(Interval(share.mean - goal, share.half))]
+
+
+def _shares(results: pd.DataFrame, factors: list[str], goals: Mapping[str, float]) -> str:
+    """A row for each arm, split and budget. goals: by budget."""
+    rows = []
+    for name, budget, split, ratios in _ratios(results, factors):
+        share = confidence(ratios.tolist())
+        told = _held_against(goals.get(budget), share)
+        rows.append([name, budget, split, str(len(ratios)), claims.show(share), *told])
     columns = ["arm", "budget", "scores", "seeds", "share", "goal", "verdict"]
     rule = (
-        "Share: of the mIoU of the same arm and seed with every labelled pixel (budget 1.0); the mean of\n"
-        "these ratios. A goal holds where the 95 % interval of the share lies above it, and does not hold where it\n"
-        "lies below. Goals were set beforehand."
+        "Share: of the mIoU over land cover of the same arm and seed with every labelled pixel (budget 1.0); the mean\n"
+        "of these ratios."
     )
+    if goals:
+        rule += (
+            " A goal holds where the 95 % interval of the share lies above it, and does not hold where it lies\n"
+            "below. Goals were set beforehand."
+        )
     return _explained(_table(columns, rows), rule)
+
+
+def _over_folds(results: pd.DataFrame, factors: list[str], goals: Mapping[str, float]) -> str:
+    """Shares and differences once more, a row each, with a column for each fold; empty where all runs are of one."""
+    if FOLD not in results or results[FOLD].nunique() < 2:
+        return ""
+    fold_of = results.drop_duplicates("seed").set_index("seed")[FOLD]
+    folds = sorted(set(fold_of))
+
+    def row(what: str, split: str, values: "pd.Series[float]", goal: float | None) -> list[str]:
+        means = values.groupby(fold_of.loc[values.index].to_numpy()).mean().reindex(folds)
+        over = confidence(means.dropna().tolist())
+        return [what, split, *(f"{mean:.3f}" for mean in means), claims.show(over), *_held_against(goal, over)]
+
+    rows = [
+        row(f"share, {name}, budget {budget}", split, ratios, goals.get(budget))
+        for name, budget, split, ratios in _ratios(results, factors)
+        if budget != curves.WHOLE
+    ]
+    for name, a, other, b in _pairs(results, factors):
+        for split, column in splits(results).items():
+            if len(differences := (a[column] - b[column]).dropna()):
+                rows.append(row(f"{name} − {other}", split, differences, 0.0))
+    rule = (
+        "By fold: the mean over its seeds, of shares and of differences in mIoU over land cover. The interval takes\n"
+        "folds, not runs, for independent: it is wider than those above, and says more of other ground."
+    )
+    columns = [*(f"fold {fold}" for fold in folds), "mean over folds", "goal", "verdict"]
+    return _explained(_table(["", "scores", *columns], rows), rule)
 
 
 def _noise(found: pd.DataFrame) -> str:
@@ -209,7 +259,7 @@ def _savings(results: pd.DataFrame, factors: list[str]) -> str:
         random = runs[runs.sampler == "random"]
         chosen = runs[runs.sampler != "random"]
         for name, members in arms(chosen, ["sampler", *others]) if len(random) else []:
-            found, mean = curves.savings(members.reset_index(), random)
+            found, mean = curves.savings(members.reset_index(), random[random.seed.isin(members.index)])
             for points, miou, needed, difference in found:
                 saved = [claims.show(miou), f"{needed:,.0f}", f"{needed / points:.2f}"]
                 half = ["–", "–"] if difference is None else [claims.show(difference), claims.sign(difference)]
@@ -218,9 +268,9 @@ def _savings(results: pd.DataFrame, factors: list[str]) -> str:
                 statements.append(f"- {name}, the mean over its budgets: {claims.show(mean)}, {claims.sign(mean)}.")
     columns = ["points", "mIoU", "random points needed", "times as many", "− twice as many random", "half suffices"]
     rule = (
-        "mIoU: the best over all classes. Random points needed: where their mean reaches that of the others,\n"
-        "interpolated over the logarithm of their number (inf: not within the numbers tried; the smallest number\n"
-        "tried stands for it and fewer)."
+        "mIoU: the best over all classes. Random points needed: where their mean, of the same seeds, reaches\n"
+        "that of the others, interpolated over the logarithm of their number (inf: not within the numbers tried; the\n"
+        "smallest number tried stands for it and fewer)."
     )
     if statements:
         rule += (
