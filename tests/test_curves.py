@@ -96,8 +96,7 @@ def test_only_random_points_of_the_same_seeds_are_compared() -> None:
     chosen, random = runs("margin", 0.05, 0, [10, 20]), runs("random", 0.05, 0, [5, 10, 20])
     luckier = random.assign(seed=random.seed + 100, best_miou=random.best_miou + 1)
     alone, beside = (
-        tables.render("mine", as_results(pd.concat([chosen, *others])))
-        for others in ([random], [random, luckier])
+        tables.render("mine", as_results(pd.concat([chosen, *others]))) for others in ([random], [random, luckier])
     )
     section = "## Random points needed"
     assert beside.split(section)[1] == alone.split(section)[1]
