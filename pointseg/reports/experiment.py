@@ -33,8 +33,8 @@ deviation of the differences), and which lies higher where the interval leaves o
 the report's claims stand at the top of `pointseg/reports/claims.py`."""
 FOLDS = """\
 Runs are repeated by seed and fold: wherever seeds are spoken of, one is a seed of one fold, which holds out other
-scenes. Intervals take these runs for independent, though those of one fold share their scenes; the table
-over folds, at its end, does not."""
+scenes. Intervals take these runs for independent, though those of one fold share their scenes; those of
+"Over folds" do not."""
 
 
 def write(sweep: Path, folder: Path, examples: int) -> None:
