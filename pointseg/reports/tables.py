@@ -270,7 +270,8 @@ def _savings(results: pd.DataFrame, factors: list[str]) -> str:
     rule = (
         "mIoU: the best over all classes. Random points needed: where their mean, of the same seeds, reaches\n"
         "that of the others, interpolated over the logarithm of their number (inf: not within the numbers tried; the\n"
-        "smallest number tried stands for it and fewer)."
+        "smallest number tried stands for it and fewer). Where scores hardly rise with the points, a difference\n"
+        "within the noise is worth many: look at the intervals first."
     )
     if statements:
         rule += (
