@@ -8,6 +8,7 @@ import pytest
 
 from pointseg.reports import claims, experiment, tables
 from pointseg.reports.curves import by_points, needed, savings, shares
+from pointseg.reports.statistics import confidence
 from tests.test_report import write_run
 
 
@@ -89,6 +90,9 @@ def test_the_share_of_every_pixels_score() -> None:
         "1.0": {0: 1, 1: 1},
     }
     assert list(found) == ["5", "20", "1.0"]
+    intervals = [confidence(ratios.tolist()) for ratios in found.values()]
+    assert [share.mean for share in intervals] == pytest.approx([0.375, 0.775, 1])
+    assert intervals[0].half == pytest.approx(0.125 * np.tan(0.475 * np.pi))
     assert shares(table[table.budget != "1.0"], "miou") == {}
 
 

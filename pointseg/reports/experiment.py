@@ -83,7 +83,7 @@ def readme(name: str, results: tables.Results, pictures: Mapping[str, str]) -> s
         f"Runs: {len(finished)} finished of {len(results.runs)}. Environment: {environment}. All have\n"
         f"`{tables.common(results)}`.",
         RULES,
-        "" if pd.api.types.is_numeric_dtype(results.runs.seed) else FOLDS,
+        FOLDS if results.runs[sweeps.FOLD].nunique() > 1 else "",
         tables.render(name, results),
         f"## Figures\n\n{shown}",
     ]
