@@ -21,6 +21,7 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 # Known weaknesses of the installed packages. It asks the packages' index, and fails where that cannot tell.
 audit: $(VENV)/installed

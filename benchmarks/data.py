@@ -18,8 +18,7 @@ from unittest.mock import patch
 
 from benchmarks.common import TINY_SCENES, configuration, median, number, size_on_disk, table, timed
 from pointseg.config import construct, parse
-from pointseg.scenes import whole
-from pointseg.types import Dataset, Scene
+from pointseg.types import Dataset, Scene, whole
 
 PROCESSES = 4
 

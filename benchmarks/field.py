@@ -25,9 +25,8 @@ from rasterio.transform import Affine, from_origin
 from benchmarks.common import table
 from pointseg import metrics
 from pointseg.config import CONF, construct
-from pointseg.scenes import whole
-from pointseg.tiles import cover
-from pointseg.types import IGNORE, Dataset
+from pointseg.prediction.windows import cover
+from pointseg.types import IGNORE, Dataset, whole
 
 TILE = 7
 CRS = "EPSG:32640"  # UTM zone 40 north, where Dubai lies; the dataset says neither place nor scale

@@ -16,9 +16,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.common import Seconds, configuration, in_turn, median, number, ratio, synchronize, table, timed
 from benchmarks.training import SKIPPED, Loop, fit
-from pointseg import runs
 from pointseg.config import construct, parse
-from pointseg.inference import probabilities
+from pointseg.prediction.windows import probabilities
+from pointseg.training import runs
 from pointseg.types import Batch
 
 MATRIX = 8192
@@ -60,9 +60,9 @@ def matrix_rate() -> float:
 def case(size: Size, batch: int, compiled: bool, rate: float) -> list[list[object]]:
     scenes = ("dataset=synthetic", "dataset.tiles=20", "dataset.size=1536")
     split = f"dataset.split={{train: {list(range(1, 19))}, val: [19], test: [20]}}"
-    options = ("model=deeplabv3_resnet50", "model.weights=null", "optimizer=adamw", "tile_size=512", "trainer=gpu")
+    options = ("model=deeplabv3_resnet50", "model.weights=null", "optimizer=adamw", "crop_size=512", "trainer=gpu")
     # As many steps as a round has must fit into an epoch.
-    length = f"batch_size={batch}", "tiles=around_points", f"tiles.tiles={batch * (size.steps + SKIPPED)}"
+    length = f"batch_size={batch}", "crops=around_points", f"crops.number={batch * (size.steps + SKIPPED)}"
     with tempfile.TemporaryDirectory() as place:
         config = parse(configuration(*scenes, split, *options, *length))
         data, system = runs.build(config, Path(place))

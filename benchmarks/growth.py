@@ -23,11 +23,11 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
 
 from benchmarks.common import SMALL, Seconds, configuration, now, number, since, table
-from pointseg import runs
 from pointseg.config import parse
 from pointseg.files import writing
-from pointseg.fit import make_trainer
-from pointseg.scenes import CachedScene
+from pointseg.imagery.decoded import CachedScene
+from pointseg.training import runs
+from pointseg.training.train import make_trainer
 from pointseg.types import Dataset
 
 SIDE = 512

@@ -22,7 +22,7 @@ from benchmarks.common import table
 
 RUN = [  # a network with dropout, whose learning rate follows a schedule, so that there is much to be restored
     *("dataset=synthetic", "dataset.tiles=3", "dataset.size=96", "dataset.split={train: [1], val: [2], test: [3]}"),
-    *("model=deeplabv3plus_mobilenet_v2", "model.weights=null", "tile_size=32", "overlap=8", "budget=40"),
+    *("model=deeplabv3plus_mobilenet_v2", "model.weights=null", "crop_size=32", "overlap=8", "budget=40"),
     "batch_size=2",
     *("schedule=one_cycle", "trainer.max_epochs=3", "trainer.accelerator=cpu", "+trainer.enable_progress_bar=false"),
     *("seed=0", "resume=true"),
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     arguments = parser.parse_args()
     rng = np.random.default_rng(arguments.seed)
-    SPAWN.set_forkserver_preload(["pointseg.fit"])
+    SPAWN.set_forkserver_preload(["pointseg.training.train"])
     with TemporaryDirectory() as name:
         os.environ["POINTSEG_CACHE"] = f"{name}/cache"
         whole = Path(name, "whole")

@@ -13,11 +13,11 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 
 from benchmarks.common import TINY_SCENES, configuration, table
-from pointseg import fit
+from pointseg.training import train
 
 DEMO = [  # experiment=demo on one tile of its scenes
     *("experiment=demo", *TINY_SCENES),
-    *("tile_size=32", "overlap=8", "trainer.accelerator=cpu", "trainer.check_val_every_n_epoch=1"),
+    *("crop_size=32", "overlap=8", "trainer.accelerator=cpu", "trainer.check_val_every_n_epoch=1"),
     *("+trainer.enable_progress_bar=false", "num_workers=0"),
 ]
 
@@ -43,15 +43,15 @@ def main() -> None:
     epochs = parser.parse_args().epochs
     torch.set_num_threads(1)
     watch = Watch(epochs // 10)
-    make_trainer = fit.make_trainer
+    make_trainer = train.make_trainer
 
     def watched(config: Any, **facts: Any) -> Trainer:
         return make_trainer(config, **{**facts, "callbacks": [*facts["callbacks"], watch]})
 
-    fit.make_trainer = watched
+    train.make_trainer = watched
     with TemporaryDirectory() as folder:
         os.environ["POINTSEG_CACHE"] = f"{folder}/cache"
-        fit.fit(configuration(*DEMO, f"trainer.max_epochs={epochs}"), Path(folder), {})
+        train.fit(configuration(*DEMO, f"trainer.max_epochs={epochs}"), Path(folder), {})
     print("The demo's configuration on one small tile, validated, shown and kept in each epoch.\n")
     print(table(["epoch", "resident memory, MiB", "open files"], watch.seen))
 

@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.common import Seconds, in_turn, median, number, ratio, table, timed
-from pointseg.losses.functional import upsample
 from pointseg.losses.partial_ce import PartialCrossEntropy
+from pointseg.models.logits import upsample
 from pointseg.types import IGNORE, Batch
 
 STRIDE = 8

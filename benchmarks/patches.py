@@ -23,7 +23,7 @@ from pointseg.config import CONF, construct
 from pointseg.datasets.aerial import COLOURS
 from pointseg.errors import InputError
 from pointseg.files import writing
-from pointseg.runs import read_scores
+from pointseg.training.runs import read_scores
 from pointseg.types import IGNORE, Dataset, Window
 
 SIDE = 256
@@ -66,7 +66,7 @@ def main() -> None:
             f"budget={budget}",
             f"seed={seed}",
             f"dataset.split_seed={seed}",
-            f"tiles.tiles={8 * arguments.steps}",
+            f"crops.number={8 * arguments.steps}",
         ]
         weights = f"model.weights={arguments.weights}"
         place = (f"hydra.run.dir={run}", "resume=true")

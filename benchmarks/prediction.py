@@ -36,14 +36,15 @@ from benchmarks.common import (
     table,
     timed,
 )
-from pointseg.fit import fit
-from pointseg.maps import Settings, predict_map
-from pointseg.rasters import Raster, open_rasters
-from pointseg.runs import load
-from pointseg.scenes import CachedScene
-from pointseg.system import LabelledScene, PointSeg
-from pointseg.tiles import cover
-from pointseg.trained import Trained, load_run
+from pointseg.imagery.decoded import CachedScene
+from pointseg.imagery.rasters import Raster, open_rasters
+from pointseg.maps.predict import Settings, predict_map
+from pointseg.prediction.trained import Trained, load_run
+from pointseg.prediction.windows import cover
+from pointseg.training.runs import load
+from pointseg.training.system import PointSeg
+from pointseg.training.train import fit
+from pointseg.types import LabelledScene
 
 ROOT = Path(__file__).parent.parent
 
@@ -70,7 +71,7 @@ def run(size: Size, folder: Path) -> str:
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         trained = place / "small"
-        train(trained, *SMALL, "tile_size=512", "overlap=64", "batch_size=8")
+        train(trained, *SMALL, "crop_size=512", "overlap=64", "batch_size=8")
         grown = [growth(trained, place, side) for side in size.growing]  # first: its memory is not below this process's
         rows = [row for model in size.models for row in speed(size, model, place)]
     head = ["network", "tile", "contender", "Mpx/s", "of the network alone, processor", "wall"]
@@ -88,7 +89,7 @@ def train(folder: Path, *overrides: str) -> None:
 
 def speed(size: Size, model: str, place: Path) -> list[list[object]]:
     run_folder = place / model
-    train(run_folder, f"model={model}", "model.weights=null", f"tile_size={size.tile}", "overlap=32", "batch_size=4")
+    train(run_folder, f"model={model}", "model.weights=null", f"crop_size={size.tile}", "overlap=32", "batch_size=4")
     trained = load_run(run_folder, "last", "auto", flips=False)
     _, _, system = load(run_folder, "last")
     system = system.to(trained.device).eval()

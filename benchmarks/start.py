@@ -3,7 +3,7 @@
 Each is a process of its own, from its start to its end; processor time is what an idle core would take. At most: by
 the wall's clock on an idle machine. The training step is `experiment=demo` with one step and one validated scene: with
 an empty cache (its scenes are drawn) and again.
-Imports: of the time of `import pointseg.fit`, the share of each package, with all that it is the first to import.
+Imports: the share of each package in the time of `import pointseg.training.train`, with all that it imports first.
 """
 
 import os
@@ -61,7 +61,7 @@ def run(size: Size, folder: Path) -> str:
     return (
         table(["command", "wall s", "processor s", "at most"], rows)
         + "\n"
-        + table(["import of pointseg.fit", "share"], imports)
+        + table(["import of pointseg.training.train", "share"], imports)
     )
 
 
@@ -78,9 +78,11 @@ def process(folder: str, environment: Mapping[str, str], module: str, *arguments
 
 def slowest() -> dict[str, float]:
     """Package → share of the import's time, the ten largest."""
-    command = [sys.executable, "-X", "importtime", "-c", "import pointseg.fit"]
+    command = [sys.executable, "-X", "importtime", "-c", "import pointseg.training.train"]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stderr
     found = re.findall(r"\| +(\d+) \| +([\w.]+)$", lines, re.MULTILINE)
-    seconds = {name: int(microseconds) for microseconds, name in found if "." not in name or name == "pointseg.fit"}
-    whole = seconds.pop("pointseg.fit")
+    seconds = {
+        name: int(microseconds) for microseconds, name in found if "." not in name or name == "pointseg.training.train"
+    }
+    whole = seconds.pop("pointseg.training.train")
     return dict(sorted(((name, time / whole) for name, time in seconds.items()), key=lambda item: -item[1])[:10])

@@ -42,7 +42,7 @@ def run(size: Size, folder: Path) -> str:
 def sweep(size: Size, launcher: tuple[str, ...]) -> list[str]:
     with tempfile.TemporaryDirectory() as place:
         seeds = ",".join(str(seed) for seed in range(size.runs))
-        scenes = ("experiment=demo", *TINY_SCENES, "tile_size=32", "overlap=8", "trainer.accelerator=cpu")
+        scenes = ("experiment=demo", *TINY_SCENES, "crop_size=32", "overlap=8", "trainer.accelerator=cpu")
         length = (f"trainer.max_epochs={size.epochs}", f"+trainer.limit_train_batches={size.steps}")
         command = partial(process, place, {**os.environ, "POINTSEG_CACHE": f"{place}/cache"}, "pointseg.train", "-m")
         seconds = command(*scenes, *length, f"seed={seeds}", "hydra.sweep.dir=sweep", *launcher)

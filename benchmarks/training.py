@@ -4,7 +4,7 @@ Every contender trains the same network (a copy each, from the same weights) wit
 same scenes with the same points, of pointseg's loader and augmentation; peers get the points as a dense mask, elsewhere
 `ignore_index`. *Network alone*: forward and backward of the mean logit and the optimiser's step on one resident batch
 in channels_last. *pointseg*: what `python -m pointseg.train` does between steps, metrics and TensorBoard included;
-these two keep freed memory (`pointseg.memory`), as `pointseg.train` does and the peers do not. *torchgeo*: its
+these two keep freed memory (`pointseg.training.memory`), as `pointseg.train` does and the peers do not. *torchgeo*: its
 SemanticSegmentationTask under Lightning's Trainer. *smp*: segmentation-models-pytorch's SoftCrossEntropyLoss in a plain
 loop. *plain loop*: dense upsampling and torch's cross entropy. Peers compute in torch's default layout (NCHW), as they
 come. Every round of a contender is a process of its own. Images per second are by the wall's clock; ratios are of
@@ -48,10 +48,10 @@ from benchmarks.common import (
     table,
 )
 from benchmarks.loss import dense
-from pointseg import memory, runs
 from pointseg.config import TrainConfig, construct, parse
-from pointseg.fit import make_trainer
-from pointseg.losses.functional import upsample
+from pointseg.models.logits import upsample
+from pointseg.training import memory, runs
+from pointseg.training.train import make_trainer
 from pointseg.types import IGNORE, Batch
 
 SKIPPED = 1  # steps of a round before the clock starts
@@ -123,7 +123,7 @@ def one_round(contender: str, case: Case, scenes: Sequence[str]) -> Seconds:
     warnings.filterwarnings("ignore", module="lightning")
     logging.getLogger("lightning").setLevel(logging.ERROR)
     overrides = ("dataset=synthetic", f"model={case.model}", "model.weights=null", "optimizer=adamw", "loss=partial_ce")
-    sizes = (f"tile_size={case.side}", "overlap=16", f"batch_size={case.batch}")
+    sizes = (f"crop_size={case.side}", "overlap=16", f"batch_size={case.batch}")
     config = parse(configuration(*overrides, *sizes, *scenes))
     device = torch.device("cpu" if runs.on_cpu(config) else "cuda")
     optimise = partial(construct, config.optimizer)

@@ -18,7 +18,7 @@ def main(cfg: DictConfig) -> None:
 
     from hydra.core.hydra_config import HydraConfig
 
-    from pointseg.fit import fit  # imports torch: see train.py
+    from pointseg.training.train import fit  # imports torch: see train.py
 
     hydra_config = HydraConfig.get()
     folder, choices = Path(hydra_config.runtime.output_dir), dict(hydra_config.runtime.choices)

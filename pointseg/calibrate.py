@@ -13,7 +13,7 @@ from pointseg.config import CONF, check_keys
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="calibrate")
 def main(cfg: DictConfig) -> None:
     check_keys(cfg, "calibrate")
-    from pointseg.reliability import calibrate  # imports torch: see train.py
+    from pointseg.evaluation.calibrate import calibrate  # imports torch: see train.py
 
     calibrate(cfg)
 

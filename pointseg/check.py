@@ -1,6 +1,6 @@
 """List every fault of a dataset with its remedy, the class shares, and leaks between the splits.
 
-python -m pointseg.check dataset=scenes dataset.images='site/*.tif' points=field.gpkg
+python -m pointseg.check dataset=field dataset.images='site/*.tif' points=field.gpkg
 """
 
 import sys
@@ -14,7 +14,7 @@ from pointseg.config import CONF, check_keys
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="check")
 def main(cfg: DictConfig) -> None:
     check_keys(cfg, "check")
-    from pointseg.audit import audit  # imports torch: see train.py
+    from pointseg.evaluation.check import audit  # imports torch: see train.py
 
     sys.exit(1 if audit(cfg) else 0)
 

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pointseg.errors import InputError, reading
+from pointseg.moves import migrated
 
 _HERE = Path(__file__).parent
 # A wheel carries conf/ inside the package; in a checkout it lies beside it.
@@ -42,12 +43,12 @@ class TrainConfig:
     optimizer: Node
     schedule: Node | None
     trainer: Node
-    tiles: Node
+    crops: Node
     augment: Node
     seed: int
     budget: int | float
     points: str | list[str] | None
-    tile_size: int
+    crop_size: int
     overlap: int
     batch_size: int
     num_workers: int | None
@@ -59,7 +60,7 @@ class TrainConfig:
 # What runs.build adds to a node by name, so that yaml need not hold it.
 FACTS = frozenset(
     (
-        *("sampler", "points", "bands", "tile_size", "classes", "counts"),
+        *("sampler", "points", "bands", "crop_size", "classes", "counts"),
         *("params", "optimizer", "logger", "callbacks", "default_root_dir"),
         *("total_steps", "T_max", "total_iters", "max_lr"),  # of torch's schedules
     )
@@ -67,7 +68,8 @@ FACTS = frozenset(
 
 
 _TRUSTED = (
-    *(f"pointseg.{part}." for part in ("augment", "datasets", "losses", "models", "samplers", "tiles")),
+    *(f"pointseg.{part}." for part in ("datasets", "imagery.augment", "imagery.crops", "losses", "models", "samplers")),
+    *("pointseg.annotation.given.", "pointseg.suggestions.margin."),
     *("torch.optim.", "lightning.Trainer", "lightning.pytorch.trainer."),
 )
 TRUST = "POINTSEG_TRUST"
@@ -91,12 +93,13 @@ def parse(cfg: DictConfig) -> TrainConfig:
 
 
 def read(file: Path) -> DictConfig:
-    """A run's config.yaml. Raises InputError where it is damaged."""
+    """A run's config.yaml, in today's names (see `moves`). Raises InputError where it is damaged."""
     with reading(file, "a configuration", "restore the file, or train anew."):
         content = OmegaConf.load(file)
     if not isinstance(content, DictConfig):
         raise InputError(f"{file}: holds no keys; restore the file, or train anew.")
-    return content
+    stored: Any = OmegaConf.to_container(content)
+    return OmegaConf.create(migrated(stored))
 
 
 def values(cfg: DictConfig, *keys: str) -> dict[str, Any]:

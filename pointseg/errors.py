@@ -1,19 +1,11 @@
 """The one error a user is meant to read, and how it is raised, collected, or made of a library's own."""
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
 
-from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import CompactHydraException
-from hydra.experimental.callback import Callback
-from hydra.types import RunMode
-from omegaconf import DictConfig
-
-log = logging.getLogger(__name__)
 
 
 class InputError(CompactHydraException):
@@ -22,14 +14,6 @@ class InputError(CompactHydraException):
     Derives from Hydra's compact exception because Hydra prints those without a traceback, and
     because a multirun counts it as one failed job rather than ending the sweep.
     """
-
-
-class SaidOfEach(Callback):
-    """Says why a run of a sweep failed when it does; Hydra says it at the end, and of the first alone."""
-
-    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        if config.hydra.mode == RunMode.MULTIRUN and job_return.status == JobStatus.FAILED:
-            log.error("%s failed: %s", config.hydra.job.override_dirname, job_return._return_value)
 
 
 REASON = 300  # characters that are shown of a library's own words

@@ -15,7 +15,7 @@ def main(cfg: DictConfig) -> None:
     check_keys(cfg, "evaluate")
     from pathlib import Path
 
-    from pointseg.score import evaluate, evaluate_all  # import torch: see train.py
+    from pointseg.evaluation.evaluate import evaluate, evaluate_all  # import torch: see train.py
 
     folder = Path(cfg.run)
     score = evaluate if (folder / "config.yaml").is_file() else evaluate_all

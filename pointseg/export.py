@@ -15,7 +15,7 @@ def main(cfg: DictConfig) -> None:
     check_keys(cfg, "export")
     from pathlib import Path
 
-    from pointseg.onnxfile import export  # imports torch: see train.py
+    from pointseg.prediction.export import export  # imports torch: see train.py
 
     export(Path(cfg.run), Path(cfg.output), cfg.checkpoint, cfg.calibrated)
 

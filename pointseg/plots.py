@@ -10,8 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from pointseg.scenes import whole
-from pointseg.types import IGNORE, Points, Scene
+from pointseg.types import IGNORE, Points, Scene, whole
 
 Palette = UInt8[np.ndarray, "k 3"]
 SIDE = 700  # pixels to which the longer side of a scene is reduced in a picture

@@ -13,7 +13,7 @@ from pointseg.errors import InputError
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="predict")
 def main(cfg: DictConfig) -> None:
     check_keys(cfg, "predict")
-    from pointseg.maps import predict  # imports torch: see train.py
+    from pointseg.maps.predict import predict  # imports torch: see train.py
 
     try:
         predict(cfg)

@@ -12,7 +12,7 @@ from pointseg.config import CONF, check_keys
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="suggest")
 def main(cfg: DictConfig) -> None:
     check_keys(cfg, "suggest")
-    from pointseg.suggestions import suggest  # imports torch: see train.py
+    from pointseg.suggestions.suggest import suggest  # imports torch: see train.py
 
     suggest(cfg)
 

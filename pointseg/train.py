@@ -16,7 +16,7 @@ def main(cfg: DictConfig) -> float:
 
     from hydra.core.hydra_config import HydraConfig
 
-    from pointseg.fit import fit  # torch and lightning take seconds to import; --help needs neither
+    from pointseg.training.train import fit  # torch and lightning take seconds to import; --help needs neither
 
     hydra_config = HydraConfig.get()
     return fit(cfg, Path(hydra_config.runtime.output_dir), dict(hydra_config.runtime.choices))

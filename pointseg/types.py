@@ -50,7 +50,7 @@ RGB = Bands("uint8", (1, 2, 3), (0, 0, 0), (255, 255, 255), (123.675, 116.28, 10
 
 
 class Window(NamedTuple):
-    """A rectangle of whole pixels; `row` and `col` may be negative where a tile overhangs its scene."""
+    """A rectangle of whole pixels; `row` and `col` may be negative where a crop overhangs its scene."""
 
     row: int
     col: int
@@ -86,13 +86,13 @@ class Points:
 
 @dataclass(frozen=True)
 class Batch:
-    """Tiles of one size and the points on them.
+    """Crops of one size and the points on them.
 
     images: 8-bit, as read; the network normalises them.
-    points: tile (index into the batch), row, col in the frame of that tile; tile by tile, in their order.
-    scenes: the id of each tile's scene, for messages.
+    points: crop (index into the batch), row, col in the frame of that crop; crop by crop, in their order.
+    scenes: the id of each crop's scene, for messages.
 
-    Raises ValueError where points are not in the order of their tiles.
+    Raises ValueError where points are not in the order of their crops.
     """
 
     images: UInt8[Tensor, "b c h w"]
@@ -103,7 +103,7 @@ class Batch:
     def __post_init__(self) -> None:
         # Where batches are made, on the CPU: a GPU would have to be waited for.
         if self.points.device.type == "cpu" and bool((self.points[:, 0].diff() < 0).any()):
-            raise ValueError("Batch.points: not in the order of their tiles")
+            raise ValueError("Batch.points: not in the order of their crops")
 
     def to(self, device: torch.device | str) -> "Batch":
         # Pinned memory can be copied while the device computes; for other memory the flag does nothing.
@@ -135,6 +135,22 @@ class Scene(Protocol):
     def has_truth(self, window: Window) -> bool:
         """Whether the mask may hold a label there: False spares reading and predicting the window."""
         ...
+
+
+def whole(scene: Scene) -> Window:
+    """The window that holds all of the scene."""
+    return Window(0, 0, *scene.shape)
+
+
+class LabelledScene(NamedTuple):
+    """What one evaluation step is given: a scene, and its points where some were drawn."""
+
+    scene: Scene
+    points: Points | None
+
+    def to(self, device: torch.device) -> "LabelledScene":
+        """Itself: a scene stays on disk. Lightning would take its dataclass apart to find tensors."""
+        return self
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,14 @@ class Outcome:
 
 SPAWN = multiprocessing.get_context("forkserver")
 # Each command is a process of its own; only the import of torch, 5 s, is shared between them.
-SPAWN.set_forkserver_preload(["pointseg.fit", "pointseg.score", "pointseg.reliability", "pointseg.reports.experiment"])
+SPAWN.set_forkserver_preload(
+    [
+        "pointseg.training.train",
+        "pointseg.evaluation.evaluate",
+        "pointseg.evaluation.calibrate",
+        "pointseg.reports.report",
+    ]
+)
 
 
 def run_module(module: str, arguments: list[str], folder: str, environment: dict[str, str], log: str) -> None:

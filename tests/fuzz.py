@@ -46,17 +46,18 @@ from PIL import Image
 from shapely.geometry import MultiPoint, Point, Polygon
 from tqdm import tqdm
 
-from pointseg import maps, onnxfile, runs, trained
+from pointseg.annotation.given import File
 from pointseg.config import CONF, construct, parse, read, values
 from pointseg.errors import InputError
-from pointseg.fit import fit, make_trainer
+from pointseg.imagery.rasters import _opened, open_rasters
+from pointseg.maps.predict import predict
 from pointseg.models.networks import unet
 from pointseg.models.weights import load_weights
-from pointseg.rasters import _opened, open_rasters
+from pointseg.prediction import export, trained
 from pointseg.reports import sweeps
-from pointseg.samplers.file import File
-from pointseg.scenes import whole
-from pointseg.types import Window
+from pointseg.training import runs
+from pointseg.training.train import fit, make_trainer
+from pointseg.types import Window, whole
 from tests.site import CRS, NAMES, ORIGIN, frame, pixels, write_image
 from tests.test_onnxfile import graph
 
@@ -292,13 +293,13 @@ class Base:
 
 def composed(folder: Path, *overrides: str) -> Any:
     options = [
-        "dataset=scenes",
+        "dataset=field",
         f"dataset.images={folder}/site/a.tif",
         f"points={folder}/site/p.gpkg",
         "dataset.block=8",
-        "tiles.tiles=2",
+        "crops.number=2",
         "model=unet",
-        "tile_size=32",
+        "crop_size=32",
         "overlap=8",
         "batch_size=2",
         "trainer.max_epochs=1",
@@ -310,7 +311,7 @@ def composed(folder: Path, *overrides: str) -> Any:
 
 
 def write_calibration(run: Path) -> None:
-    from pointseg.calibration import digest
+    from pointseg.prediction.calibration import digest
 
     content = {"temperature": 1.5, "shift": [0.1, 0.0, -0.1], "weights": digest(run / "best.ckpt")}
     (run / "calibration.json").write_text(json.dumps(content))
@@ -350,7 +351,7 @@ def pairs(rng: Rng, base: Base, folder: Path) -> tuple[str, Callable[[], None]]:
 
 
 def rasters(rng: Rng, base: Base, folder: Path) -> tuple[str, Callable[[], None]]:
-    """Imagery of dataset=scenes, predicted where its size is credible."""
+    """Imagery of dataset=field, predicted where its size is credible."""
     name = str(rng.choice(["a.tif", "b.tif", "c.tif", "d.png"]))
     file = folder / name
     shutil.copy(base.folder / "site" / name, file)
@@ -368,7 +369,7 @@ def rasters(rng: Rng, base: Base, folder: Path) -> tuple[str, Callable[[], None]
         if size > 1 << 16 or raster.bands != base.model.bands:
             return
         try:
-            maps.predict_map(base.model, raster, output, maps.Settings(32, 8, 4, probabilities=False))
+            predict.predict_map(base.model, raster, output, predict.Settings(32, 8, 4, probabilities=False))
         except InputError:
             assert not output.exists()
             raise
@@ -520,9 +521,9 @@ def configurations(rng: Rng, base: Base, folder: Path) -> tuple[str, Callable[[]
         make_trainer(config, logger=False, default_root_dir=folder)
         if (
             config.num_workers in (None, 0)
-            and config.tile_size <= 64
+            and config.crop_size <= 64
             and config.batch_size <= 8
-            and config.tiles.get("tiles", 0) < 99
+            and config.crops.get("tiles", 0) < 99
         ):
             batch = next(iter(data.train_dataloader()))
             assert torch.isfinite(system.loss(system.model(batch.images), batch))
@@ -619,7 +620,7 @@ def onnx_files(rng: Rng, base: Base, folder: Path) -> tuple[str, Callable[[], No
     """An exported network, its bytes or what its metadata say."""
     file = folder / "model.onnx"
     content = graph(50.0)
-    said = onnxfile._metadata(base.model)
+    said = export._metadata(base.model)
     key = str(rng.choice(sorted(said)))
     mutated = rng.random() < 0.5
     if mutated:
@@ -628,7 +629,7 @@ def onnx_files(rng: Rng, base: Base, folder: Path) -> tuple[str, Callable[[], No
     onnx.helper.set_model_props(content, said)
     onnx.save(content, file)
     done = f"{key} mutated" if mutated else damage_bytes(rng, file)
-    return done, lambda: probabilities_of(onnxfile.load(file, "cpu", False))
+    return done, lambda: probabilities_of(export.load(file, "cpu", False))
 
 
 def run_folders(rng: Rng, base: Base, folder: Path) -> tuple[str, Callable[[], None]]:
@@ -649,7 +650,7 @@ def run_folders(rng: Rng, base: Base, folder: Path) -> tuple[str, Callable[[], N
         if file.suffix == ".csv":
             runs.load(run, "best")
             (raster,) = open_rasters({"a": base.folder / "site/a.tif"})
-            maps._points(run / "points", raster, tuple(sorted(NAMES)))
+            predict._points(run / "points", raster, tuple(sorted(NAMES)))
         elif file.name == "calibration.json":
             probabilities_of(trained.load_run(run, "best", "cpu", False))
         else:

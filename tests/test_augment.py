@@ -3,8 +3,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pointseg.augment import Augment
-from pointseg.tiles import partition
+from pointseg.imagery.augment import Augment
+from pointseg.imagery.crops import partition
 from pointseg.types import Points, Window
 
 SIDE = 48
@@ -67,13 +67,13 @@ def test_colour_changes_the_image_and_no_point() -> None:
 
 
 @given(st.integers(1, 200), st.integers(1, 200), st.integers(8, 64), st.integers(0, 2**32))
-def test_a_scaled_window_still_shows_the_scene(height: int, width: int, tile: int, seed: int) -> None:
+def test_a_scaled_window_still_shows_the_scene(height: int, width: int, crop: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    augment = Augment(tile, scale=2)
-    for window in partition((height, width), tile, rng):
+    augment = Augment(crop, scale=2)
+    for window in partition((height, width), crop, rng):
         row, col, h, w = augment.window(window, (height, width), rng)
         assert h == w
-        assert tile / 2 - 1 <= h <= tile * 2 + 1
+        assert crop / 2 - 1 <= h <= crop * 2 + 1
         assert row < height
         assert col < width
         assert row + h > 0

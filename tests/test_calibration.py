@@ -11,14 +11,14 @@ from scipy.special import softmax
 from scipy.stats import norm
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from pointseg import calibration
-from pointseg.calibration import Calibrated, Calibration, blend, fit_temperature, prior_shift
 from pointseg.errors import InputError
-from pointseg.inference import Views, predict_scene, probabilities, views_at
+from pointseg.evaluation.calibrate import Sample, _as_if, _check, _held_out
 from pointseg.losses.partial_ce import PartialCrossEntropy
 from pointseg.losses.weighted_partial_ce import WeightedPartialCrossEntropy
 from pointseg.models.networks import unet
-from pointseg.reliability import Sample, _as_if, _check, _held_out
+from pointseg.prediction import calibration
+from pointseg.prediction.calibration import Calibrated, Calibration, blend, fit_temperature, prior_shift
+from pointseg.prediction.windows import Views, predict_scene, probabilities, views_at
 from tests.test_inference import own_position, scene
 
 NONE = (0.0, 0.0, 0.0)

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from rasterio.transform import Affine
 
-from pointseg.audit import audit
+from pointseg.annotation.kept import file_of
 from pointseg.config import CONF
 from pointseg.datasets.folder import _files
 from pointseg.errors import InputError, collected, fault, reading, separately
-from pointseg.points import file_of
-from pointseg.rasters import find
-from pointseg.seams import agreement, seams
+from pointseg.evaluation.agreement import agreement, seams
+from pointseg.evaluation.check import audit
+from pointseg.imagery.rasters import find
 from pointseg.types import IGNORE, Scene
 from tests.conftest import COLOURS, ArrayScene, Outcome
 from tests.site import NAMES, frame, pixels, write_image
@@ -126,7 +126,7 @@ def test_every_fault_of_points_and_their_images_is_named(tmp_path: Path) -> None
     field = [*pixels(labels), (500, 3, "sand"), (2, 2, "sand"), (2, 2, "water"), (5, 5, "sadn")]
     frame(field).to_file(tmp_path / "field.gpkg")
     site = [
-        "dataset=scenes",
+        "dataset=field",
         f"dataset.images={tmp_path}/site",
         "dataset.block=8",
         f"dataset.classes=[{','.join(NAMES)}]",
@@ -191,16 +191,16 @@ def test_the_command_says_what_is_wrong_with_a_folder_and_whether_anything_is(
 
 
 def test_a_split_without_a_label_is_no_score_of_nan(tmp_path: Path) -> None:
-    from pointseg.fit import fit
+    from pointseg.training.train import fit
     from tests.test_training import composed
 
     write_folder(tmp_path, INTEGERS, [f"{name}" for name in "abcd"])
     Image.fromarray(np.zeros((4, 6), np.uint8)).save(tmp_path / "masks/d.png")
     options = [f"dataset.images={tmp_path}/images", f"dataset.masks={tmp_path}/masks", "dataset.classes={x: 1, y: 2}"]
-    options += ["dataset.ignore=[0]", "dataset.val=[d]", "dataset.test=[c]", "budget=0.5", "tiles=around_points"]
+    options += ["dataset.ignore=[0]", "dataset.val=[d]", "dataset.test=[c]", "budget=0.5", "crops=around_points"]
     (tmp_path / "run").mkdir()
     with pytest.raises(InputError, match=r"split 'val' have no labelled pixel"):
-        fit(composed("dataset=folder", *options, "tiles.tiles=4"), tmp_path / "run", {})
+        fit(composed("dataset=folder", *options, "crops.number=4"), tmp_path / "run", {})
     assert not (tmp_path / "run/best.ckpt").exists()
 
 
@@ -256,7 +256,7 @@ def test_an_archive_cannot_write_outside_the_folder_that_it_is_unpacked_into(kin
 
 
 def test_a_scene_named_in_a_file_of_points_is_looked_up_and_never_opened(tmp_path: Path) -> None:
-    from pointseg.rasters import open_rasters
+    from pointseg.imagery.rasters import open_rasters
     from tests.test_field_points import placed
 
     write_image(tmp_path / "site/a.png", crs=None)

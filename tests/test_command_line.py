@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pointseg import runs
+from pointseg.training import runs
 from pointseg.types import Window
 from tests.conftest import COLOURS, ROOT, Outcome
 from tests.test_training import SCENES, SMALL
@@ -199,8 +199,8 @@ def test_a_class_without_points_is_a_warning(command: Command, layout: Path) -> 
         ("batch_size=1", "batch norm needs two"),
         ("seed=-1", "seed=-1: give a whole number from 0 on"),
         ("dataset.split=???", "dataset.split: Missing mandatory value"),
-        ("tile_size=0", "tile_size=0: give the side"),
-        ("tile_size=96 dataset.split={train:[1],val:[3],test:[4]} batch_size=1", "batch norm needs two"),
+        ("crop_size=0", "crop_size=0: give the side"),
+        ("crop_size=96 dataset.split={train:[1],val:[3],test:[4]} batch_size=1", "batch norm needs two"),
         ("overlap=32", "overlap=32: give 0 to 31"),
         ("augment.scale=0", "augment.scale=0"),
         ("augment.colour=2", "augment.colour=2"),

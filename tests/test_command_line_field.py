@@ -14,13 +14,13 @@ from tests.site import CRS, NAMES, frame, pixels, write_image
 
 Command = Callable[..., Outcome]
 TRAIN = [
-    "dataset=scenes",
+    "dataset=field",
     "dataset.images=site/*.tif",
     "points=field.gpkg",
     "dataset.block=8",
-    "tiles.tiles=16",
+    "crops.number=16",
     "model=unet",
-    "tile_size=64",
+    "crop_size=64",
     "overlap=16",
     "optimizer=adamw",
     "optimizer.lr=1e-2",
@@ -103,7 +103,7 @@ def refused(command: Command, tmp_path: Path) -> Callable[..., str]:
         ("dataset.block=100000", "none can be held out"),
         ("dataset.bands=[1,9]", "names band 9, but the file has 4"),
         ("dataset.classes=[sand,grass]", "does not name: water (25)"),
-        ("tiles.tiles=0", "tiles.tiles=0: give the number"),
+        ("crops.number=0", "crops.number=0: give the number"),
         ("sampler.outside=drop", "sampler.outside=drop: expected"),
     ],
 )
@@ -120,7 +120,7 @@ def test_file_points_need_scenes(refused: Callable[..., str]) -> None:
         "hydra.run.dir=run",
         "dataset.tiles=24",
     )
-    assert "sampler=file needs dataset=scenes" in output
+    assert "sampler=file needs dataset=field" in output
 
 
 def test_what_cannot_be_predicted(refused: Callable[..., str], command: Command, tmp_path: Path) -> None:

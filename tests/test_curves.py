@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pointseg.reports import claims, experiment, tables
+from pointseg.reports import claims, report, tables
 from pointseg.reports.curves import by_points, needed, savings, shares
 from pointseg.reports.statistics import confidence
 from tests.test_report import write_run
@@ -114,6 +114,6 @@ def test_the_report_of_budgets(tmp_path: Path) -> None:
     for file in (tmp_path / "sweep").glob("*/scores.json"):
         points = 2000 if file.parent.name.startswith("random20") else 1000
         file.write_text(file.read_text().replace('"Water": 600', f'"Water": {points - 400}'))
-    experiment.write(tmp_path / "sweep", tmp_path / "out", examples=0)
+    report.write(tmp_path / "sweep", tmp_path / "out", examples=0)
     text = (tmp_path / "out/README.md").read_text()
     assert "| stratified | 1,000 | 0.455 ± 0.064 | inf | inf | 0.050 ± 0.000 | holds |" in text

@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 import torch
 
-from pointseg.augment import Augment
-from pointseg.data import Epoch, PointData
-from pointseg.points import draw
+from pointseg.annotation.kept import draw
+from pointseg.imagery.augment import Augment
+from pointseg.imagery.crops import Grid
 from pointseg.samplers.random import Random
-from pointseg.tiles import Grid
+from pointseg.training.data import Epoch, PointData
 from pointseg.types import IGNORE, Dataset
 from tests.conftest import ArrayScene
 
-TILE = 16
+CROP = 16
 
 
 def scene(name: str, group: str, shape: tuple[int, int] = (30, 40)) -> ArrayScene:
@@ -39,9 +39,9 @@ def data(folder: Path, augment: Augment | None = None, **options: Any) -> PointD
         "dataset": dataset(),
         "annotate": lambda scene: draw(scene, Random(), 0.2, 0),
         "folder": folder,
-        "tiling": Grid(),
-        "augment": augment or Augment(TILE, scale=1, colour=0),
-        "tile_size": TILE,
+        "cropping": Grid(),
+        "augment": augment or Augment(CROP, scale=1, colour=0),
+        "crop_size": CROP,
         "batch_size": 3,
         "num_workers": 0,
         "seed": 0,
@@ -66,7 +66,7 @@ def test_a_class_without_a_point_is_warned_of_by_name(tmp_path: Path, caplog: py
 @pytest.mark.parametrize("workers", [0, 2])
 def test_tiles_do_not_depend_on_the_number_of_workers(tmp_path: Path, workers: int) -> None:
     def run(workers: int, number: int = 0) -> list[Any]:
-        return epoch(data(tmp_path, Augment(TILE), num_workers=workers), number)
+        return epoch(data(tmp_path, Augment(CROP), num_workers=workers), number)
 
     for expected, batch in zip(run(0), run(workers), strict=True):
         assert torch.equal(expected.images, batch.images)
@@ -76,9 +76,9 @@ def test_tiles_do_not_depend_on_the_number_of_workers(tmp_path: Path, workers: i
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_interrupted_epoch_goes_on_after_the_batches_that_were_done(tmp_path: Path, workers: int) -> None:
-    """Whether or not the epoch is set before its first tiles are cut, which workers do not wait for."""
-    whole = epoch(data(tmp_path, Augment(TILE)), 1)
-    built = data(tmp_path, Augment(TILE), num_workers=workers)
+    """Whether or not the epoch is set before its first crops are cut, which workers do not wait for."""
+    whole = epoch(data(tmp_path, Augment(CROP)), 1)
+    built = data(tmp_path, Augment(CROP), num_workers=workers)
     built.load_state_dict({"epochs": 1, "batches": 2})
     loader = built.train_dataloader()
     for expected, batch in zip(whole[2:], loader, strict=True):
@@ -89,13 +89,13 @@ def test_an_interrupted_epoch_goes_on_after_the_batches_that_were_done(tmp_path:
 
 def test_ranks_share_tiles_and_scenes_without_overlap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     built = data(tmp_path)
-    alone = list(Epoch(Grid(), [(40, 40)] * 4, [], TILE, 6, seed=0))
+    alone = list(Epoch(Grid(), [(40, 40)] * 4, [], CROP, 6, seed=0))
     shares, scenes = [], []
     monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
     monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
     for rank in range(2):
         monkeypatch.setattr("torch.distributed.get_rank", lambda rank=rank: rank)
-        shares.append(list(Epoch(Grid(), [(40, 40)] * 4, [], TILE, 3, seed=0)))
+        shares.append(list(Epoch(Grid(), [(40, 40)] * 4, [], CROP, 3, seed=0)))
         scenes.append([labelled and labelled.scene.id for labelled in built.val_dataloader()])
     assert [sorted(a + b) for a, b in zip(*shares, strict=True)] == [sorted(batch) for batch in alone]
     assert scenes == [["c", "f"], ["e", None]]  # equally many steps

@@ -14,8 +14,7 @@ from PIL import Image
 from pointseg.config import construct
 from pointseg.datasets.synthetic import draw, write
 from pointseg.errors import InputError
-from pointseg.scenes import whole
-from pointseg.types import IGNORE, Dataset, Scene
+from pointseg.types import IGNORE, Dataset, Scene, whole
 from tests.conftest import BLACK, COLOUR_TABLE, COLOURS, CONF, write_layout
 
 
@@ -124,7 +123,7 @@ def test_scale_resizes_images_smoothly_and_masks_to_the_nearest(layout: Path) ->
 
 def test_the_second_start_reads_the_cache_and_a_changed_file_is_read_anew(layout: Path, monkeypatch: Any) -> None:
     aerial(layout)
-    monkeypatch.setattr("pointseg.scenes._open", lambda file: pytest.fail(f"{file} decoded again"))
+    monkeypatch.setattr("pointseg.imagery.decoded._open", lambda file: pytest.fail(f"{file} decoded again"))
     scenes = everything(aerial(layout))
     monkeypatch.undo()
     monkeypatch.setenv("POINTSEG_CACHE", str(scenes["Tile 1/image_part_001"].image_file.parents[1]))  # type: ignore[attr-defined]

@@ -28,16 +28,16 @@ from omegaconf import OmegaConf
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pointseg.augment import Augment
+from pointseg.annotation.kept import draw
 from pointseg.config import construct
-from pointseg.data import Epoch
 from pointseg.errors import InputError
-from pointseg.inference import predict_scene
+from pointseg.imagery.augment import Augment
+from pointseg.imagery.crops import AroundPoints, Grid
 from pointseg.losses.functional import cross_entropy, focal
 from pointseg.metrics import scores
-from pointseg.points import draw
+from pointseg.prediction.windows import predict_scene
 from pointseg.samplers.random import Random
-from pointseg.tiles import AroundPoints, Grid
+from pointseg.training.data import Epoch
 from pointseg.types import IGNORE, Batch
 from tests.conftest import CONF, options
 from tests.test_augment import SIDE, coordinates, every_pixel
@@ -83,7 +83,7 @@ def test_02_no_labels_mean_zero_with_a_gradient_not_nan(name: str) -> None:
 
 def test_02_a_run_with_batches_without_any_point_stays_finite(tmp_path: Path) -> None:
     """One point a scene of four tiles: most batches of two tiles hold none."""
-    options = ("budget=1", "tile_size=16", "overlap=0", "batch_size=2", "trainer.limit_train_batches=1.0")
+    options = ("budget=1", "crop_size=16", "overlap=0", "batch_size=2", "trainer.limit_train_batches=1.0")
     assert math.isfinite(train(tmp_path, *options)["val"]["final"]["loss"])
 
 

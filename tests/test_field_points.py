@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from rasterio.transform import Affine
 from shapely.geometry import Polygon
 
-from pointseg.datasets.scenes import HELD_OUT, PointScene, scenes
+from pointseg.annotation.given import File
+from pointseg.datasets.field import HELD_OUT, PointScene, scenes
 from pointseg.errors import InputError
-from pointseg.rasters import Raster, open_rasters
-from pointseg.samplers.file import File
+from pointseg.imagery.rasters import Raster, open_rasters
 from pointseg.types import IGNORE, RGB, Dataset, Points, Window
 from tests.site import CRS, NAMES, ORIGIN, frame, pixels, write_image
 
@@ -93,7 +93,7 @@ def test_rows_and_columns_of_several_scenes_need_their_scene(tmp_path: Path) -> 
 def test_any_place_in_a_pixel_is_that_pixel_on_a_turned_map_too(
     row: int, col: int, down: float, right: float, turn: float
 ) -> None:
-    from pointseg.samplers.file import _by_map
+    from pointseg.annotation.given import _by_map
 
     turned = ORIGIN * Affine.rotation(turn * 60)
     scene = Raster("a", Path("a"), (96, 128), RGB, CRS, turned)
@@ -232,7 +232,7 @@ def test_classes_and_colours_can_be_given(tmp_path: Path, clicks: list[tuple[int
 
 
 def test_a_run_s_points_give_the_same_dataset(tmp_path: Path, clicks: list[tuple[int, int, str]]) -> None:
-    from pointseg.points import save
+    from pointseg.annotation.kept import save
 
     built = dataset(tmp_path, clicks)
     for split in built.splits.values():

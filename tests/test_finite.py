@@ -10,9 +10,9 @@ from PIL import Image
 from torch import Tensor
 
 from pointseg.errors import InputError
-from pointseg.inference import probabilities
 from pointseg.losses.partial_ce import PartialCrossEntropy
 from pointseg.models.networks import deeplabv3plus_mobilenet_v2
+from pointseg.prediction.windows import probabilities
 from tests.test_training import train
 
 

@@ -6,7 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pointseg.inference import Views, averaged_over_flips, paste, predict_scene, probabilities, strips, views_at
+from pointseg.prediction.windows import (
+    Views,
+    averaged_over_flips,
+    paste,
+    predict_scene,
+    probabilities,
+    strips,
+    views_at,
+)
 from pointseg.types import Window
 from tests.conftest import ArrayScene
 

@@ -12,9 +12,10 @@ from torch import Tensor
 from pointseg.config import construct
 from pointseg.errors import InputError
 from pointseg.losses.balanced_partial_ce import BalancedPartialCrossEntropy
-from pointseg.losses.functional import at_points, cross_entropy, focal, mean_over_points, upsample
+from pointseg.losses.functional import cross_entropy, focal, mean_over_points
 from pointseg.losses.partial_ce import PartialCrossEntropy
 from pointseg.losses.weighted_partial_ce import WeightedPartialCrossEntropy, class_weights
+from pointseg.models.logits import at_points, upsample
 from pointseg.types import IGNORE, Batch
 from tests.conftest import CONF, options
 

@@ -14,15 +14,16 @@ import torch
 from rasterio.transform import Affine
 from torch import Tensor
 
-from pointseg import mapfiles, maps
 from pointseg.errors import InputError
-from pointseg.maps import Settings, predict_map
-from pointseg.rasters import Raster, open_rasters
-from pointseg.trained import Trained
+from pointseg.imagery.rasters import Raster, open_rasters
+from pointseg.maps import formats
+from pointseg.maps.predict import Settings, predict_map
+from pointseg.prediction.trained import Trained
+from pointseg.prediction.windows import strips
 from pointseg.types import IGNORE, RGB
 from tests.site import CRS, NAMES, ORIGIN, write_image
 
-SMALL = Settings(tile_size=32, overlap=8, batch_size=2, probabilities=True)
+SMALL = Settings(window_size=32, overlap=8, batch_size=2, probabilities=True)
 PALETTE = np.array([[0, 255, 0], [255, 255, 0], [0, 0, 255]], np.uint8)
 
 
@@ -215,13 +216,13 @@ def test_only_windows_with_data_are_predicted(tmp_path: Path) -> None:
 def test_polygons_have_the_areas_of_their_classes(tmp_path: Path) -> None:
     scene, labels = raster(tmp_path)
     predict_map(model(), scene, tmp_path / "map.tif", SMALL)
-    mapfiles.write_polygons(tmp_path / "map.tif", scene, NAMES, sieve=0, simplify=0.0)
+    formats.write_polygons(tmp_path / "map.tif", scene, NAMES, sieve=0, simplify=0.0)
     frame = geopandas.read_file(tmp_path / "map.gpkg")
     assert frame.crs == CRS
     for label, name in enumerate(NAMES):
         assert frame[frame["class"] == name].area.sum() == pytest.approx(0.25 * (labels == label).sum())
     (tmp_path / "map.gpkg").unlink()
-    mapfiles.write_polygons(tmp_path / "map.tif", scene, NAMES, sieve=300, simplify=3.0)
+    formats.write_polygons(tmp_path / "map.tif", scene, NAMES, sieve=300, simplify=3.0)
     simple = geopandas.read_file(tmp_path / "map.gpkg")
     assert len(simple) < len(frame)
     assert simple.area.sum() == pytest.approx(frame.area.sum(), rel=0.01)
@@ -232,7 +233,7 @@ def test_polygons_have_the_areas_of_their_classes(tmp_path: Path) -> None:
 
 def test_the_strips_hold_every_row_once() -> None:
     for height in (1, 31, 32, 33, 200):
-        rows = maps.strips(height, 32, 8)
+        rows = strips(height, 32, 8)
         assert rows[0][0] == 0
         assert rows[-1][1] == height
         assert all(a[1] == b[0] for a, b in pairwise(rows))

@@ -9,12 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pointseg import points as annotation
+from pointseg.annotation import kept as annotation
 from pointseg.errors import InputError
-from pointseg.samplers import margin
-from pointseg.samplers.margin import Margin
-from pointseg.scenes import whole
-from pointseg.types import IGNORE, Dataset, Points
+from pointseg.suggestions import margin
+from pointseg.suggestions.margin import Margin
+from pointseg.types import IGNORE, Dataset, Points, whole
 from tests.conftest import ArrayScene, Outcome
 from tests.site import NAMES
 from tests.test_suggestions import edge, model
@@ -98,7 +97,7 @@ def read(run: Path, split: str) -> set[tuple[Any, ...]]:
 
 
 def test_rounds_go_on_and_are_reported(command: Callable[..., Outcome], tmp_path: Path) -> None:
-    job = ["pointseg.active", *TINY[:-1], "~dataset.scale", "tiles.tiles=8", "query.distance=2"]
+    job = ["pointseg.active", *TINY[:-1], "~dataset.scale", "crops.number=8", "query.distance=2"]
     job += ["start=3", "random=[5]", "hydra.run.dir=sweep/seed0"]
     first = command(*job, "rounds=[5]")
     assert first.code == 0, first.output

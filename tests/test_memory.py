@@ -7,7 +7,7 @@ import pytest
 
 STEPS = """
 import resource, torch
-from pointseg import memory
+from pointseg.training import memory
 {call}
 network = torch.nn.Sequential(*(torch.nn.Conv2d(3, 32, 3), torch.nn.BatchNorm2d(32), torch.nn.ReLU6()))
 images = torch.zeros(4, 3, 258, 258)

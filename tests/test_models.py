@@ -15,9 +15,9 @@ from torchvision.models import mobilenet_v2, resnet50
 
 from pointseg.config import construct
 from pointseg.errors import InputError
-from pointseg.losses.functional import upsample
 from pointseg.models import networks
 from pointseg.models.atrous import ShiftedConv2d, shift_dilated
+from pointseg.models.logits import upsample
 from pointseg.models.weights import read_checkpoint, restore
 from pointseg.types import RGB, Bands
 from tests.conftest import CONF, options

@@ -11,9 +11,9 @@ import torch
 from onnx import TensorProto, helper
 from torch import Tensor, nn
 
-from pointseg import onnxfile, trained
 from pointseg.errors import InputError
-from pointseg.trained import Trained
+from pointseg.prediction import export, trained
+from pointseg.prediction.trained import Trained
 from pointseg.types import RGB
 from tests.site import NAMES
 from tests.test_maps import PALETTE
@@ -57,14 +57,14 @@ def scale(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def test_what_is_written_reads_back(scale: list[float], tmp_path: Path) -> None:
     file = tmp_path / "folder/model.onnx"
-    onnxfile.export(tmp_path, file, "best", True)
+    export.export(tmp_path, file, "best", True)
     assert [left.name for left in file.parent.iterdir()] == ["model.onnx"]
-    plain, flipped = (onnxfile.load(file, "cpu", flips) for flips in (False, True))
+    plain, flipped = (export.load(file, "cpu", flips) for flips in (False, True))
     assert (plain.classes, plain.bands) == (NAMES, RGB)
     assert (plain.palette == PALETTE).all()
-    assert (plain.tile_size, plain.overlap, plain.batch_size) == (32, 8, 2)
+    assert (plain.window_size, plain.overlap, plain.batch_size) == (32, 8, 2)
     assert plain.key != flipped.key
-    assert onnxfile.load(file, "cpu", None).key == flipped.key  # as the run is scored
+    assert export.load(file, "cpu", None).key == flipped.key  # as the run is scored
     images = torch.randint(0, 256, (4, 40, 50, 3), dtype=torch.uint8).permute(0, 3, 1, 2)  # as tiles come
     for model in (plain, flipped):
         assert torch.allclose(model.predict(images), (images.float() / 50).softmax(1), atol=1e-6)
@@ -72,7 +72,7 @@ def test_what_is_written_reads_back(scale: list[float], tmp_path: Path) -> None:
     assert said["classes"] == list(NAMES)
     assert said["pointseg"]
     with pytest.raises(InputError, match=r"model\.onnx: exists"):
-        onnxfile.export(tmp_path, file, "best", True)
+        export.export(tmp_path, file, "best", True)
 
 
 @pytest.mark.parametrize(
@@ -86,19 +86,19 @@ def test_what_is_written_reads_back(scale: list[float], tmp_path: Path) -> None:
     ],
 )
 def test_what_its_metadata_cannot_say(scale: list[float], tmp_path: Path, key: str, value: str) -> None:
-    onnxfile.export(tmp_path, tmp_path / "model.onnx", "best", True)
+    export.export(tmp_path, tmp_path / "model.onnx", "best", True)
     content = onnx.load(tmp_path / "model.onnx")
     helper.set_model_props(content, {**{e.key: e.value for e in content.metadata_props}, key: value})
     onnx.save(content, tmp_path / "odd.onnx")
     with pytest.raises(InputError, match=r"odd\.onnx: cannot be read as what pointseg\.export wrote"):
-        onnxfile.load(tmp_path / "odd.onnx", "cpu", False)
+        export.load(tmp_path / "odd.onnx", "cpu", False)
 
 
 @pytest.mark.parametrize("damage", ["a name", "a weight", "the classes"])
 def test_a_graph_that_gives_no_probabilities(scale: list[float], tmp_path: Path, damage: str) -> None:
     """A damaged file can still be one of ONNX."""
     scale[0] = 50.0
-    onnxfile.export(tmp_path, tmp_path / "model.onnx", "best", True)
+    export.export(tmp_path, tmp_path / "model.onnx", "best", True)
     content = onnx.load(tmp_path / "model.onnx")
     if damage == "a weight":
         content.graph.initializer[0].CopyFrom(helper.make_tensor("scale", TensorProto.FLOAT, [], [float("nan")]))
@@ -111,29 +111,29 @@ def test_a_graph_that_gives_no_probabilities(scale: list[float], tmp_path: Path,
     data = content.SerializeToString()
     file.write_bytes(data.replace(b"Softmax", b"S\xf6ftmax") if damage == "a name" else data)
     with pytest.raises(InputError, match=r"odd\.onnx: cannot be read as"):
-        onnxfile.load(file, "cpu", False)
+        export.load(file, "cpu", False)
 
 
 def test_what_differs_from_torch_is_not_written(scale: list[float], tmp_path: Path) -> None:
     scale[0] = 50.1
     with pytest.raises(InputError, match=r"model\.onnx: not written; .* differ from torch's by"):
-        onnxfile.export(tmp_path, tmp_path / "model.onnx", "best", True)
+        export.export(tmp_path, tmp_path / "model.onnx", "best", True)
     assert not list(tmp_path.iterdir())
 
 
 def test_what_cannot_be_used(scale: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match=r"model\.pt: give a file whose name ends in \.onnx"):
-        onnxfile.export(tmp_path, tmp_path / "model.pt", "best", True)
+        export.export(tmp_path, tmp_path / "model.pt", "best", True)
     with pytest.raises(InputError, match=r"nowhere\.onnx: no such file"):
-        onnxfile.load(tmp_path / "nowhere.onnx", "cpu", False)
+        export.load(tmp_path / "nowhere.onnx", "cpu", False)
     (tmp_path / "text.onnx").write_text("text")
     with pytest.raises(InputError, match=r"text\.onnx: cannot be read as an ONNX file"):
-        onnxfile.load(tmp_path / "text.onnx", "cpu", False)
+        export.load(tmp_path / "text.onnx", "cpu", False)
     onnx.save(graph(1), tmp_path / "foreign.onnx")
     with pytest.raises(InputError, match=r"foreign\.onnx: was not written by pointseg\.export"):
-        onnxfile.load(tmp_path / "foreign.onnx", "cpu", False)
+        export.load(tmp_path / "foreign.onnx", "cpu", False)
     with pytest.raises(InputError, match="accelerator=cuda: onnxruntime has no such device"):
-        onnxfile.load(tmp_path / "foreign.onnx", "cuda", False)
+        export.load(tmp_path / "foreign.onnx", "cuda", False)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(InputError, match=r"onnxruntime is not installed.*pip install 'pointseg\[onnx\]'"):
-        onnxfile.load(tmp_path / "foreign.onnx", "cpu", False)
+        export.load(tmp_path / "foreign.onnx", "cpu", False)

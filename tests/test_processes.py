@@ -37,7 +37,7 @@ RUN = [  # 9 scenes are validated: they do not divide by 2
         "model=unet",
         "model._target_=tests.test_processes.Net",
         "model.weights=null",
-        "tile_size=16",
+        "crop_size=16",
         "overlap=4",
         "budget=20",
     ),

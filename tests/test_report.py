@@ -16,10 +16,9 @@ from sklearn.metrics import jaccard_score
 
 from pointseg.config import construct
 from pointseg.errors import InputError
-from pointseg.reports import claims, experiment, figures, noise, records, sweeps, tables
+from pointseg.reports import agreement, claims, figures, records, report, sweeps, tables
 from pointseg.reports.statistics import Interval, confidence, paired, prediction, randomisation
-from pointseg.scenes import whole
-from pointseg.types import IGNORE
+from pointseg.types import IGNORE, whole
 from tests.conftest import ROOT, Outcome
 from tests.test_training import composed
 
@@ -162,7 +161,7 @@ def write_run(
         "loss": {"_target_": "pointseg.losses.weighted_partial_ce.WeightedPartialCrossEntropy", "cap": 100},
         "model": {"_target_": "pointseg.models.networks.unet", "weights": "/home/somebody/encoder.pth"},
     }
-    OmegaConf.save({**nodes, "seed": seed, "budget": 0.01, "tile_size": 512, **config}, folder / "config.yaml")
+    OmegaConf.save({**nodes, "seed": seed, "budget": 0.01, "crop_size": 512, **config}, folder / "config.yaml")
 
 
 def write_test(folder: Path, miou: float, confusion: np.ndarray) -> None:
@@ -202,12 +201,12 @@ def test_folds_repeat_an_arm_as_seeds_do(tmp_path: Path) -> None:
         for sampler, gain in (("random", 0.0), ("stratified", 0.1 + 0.01 * seed)):
             score = 0.4 + gain - 0.2 * fold
             write_run(tmp_path / f"sweep/{sampler}{fold}{seed}", sampler, seed, [score], dataset={"fold": fold})
-    experiment.write(tmp_path / "sweep", tmp_path / "out", examples=0)
+    report.write(tmp_path / "sweep", tmp_path / "out", examples=0)
     text = (tmp_path / "out/README.md").read_text()
     expected = confidence([0.1, 0.11, 0.1, 0.11])
     assert f"| stratified − random | best_miou | 4 | {claims.show(expected)} |" in text
     assert f"| random | 4 | {claims.show(confidence([0.4, 0.4, 0.2, 0.2]))} |" in text
-    assert experiment.FOLDS in text
+    assert report.FOLDS in text
     over = claims.show(confidence([0.105, 0.105]))
     assert f"| stratified − random | validation | 0.105 | 0.105 | {over} | 0 | holds |" in text
     assert set(tables.load(tmp_path / "out/results.csv").runs.seed) == {
@@ -225,7 +224,7 @@ def test_arms_of_a_sweep_of_many_factors_are_named_by_what_they_have_otherwise(t
     assert [name for name, _ in tables.arms(results, keys)] == ["as most", *(f"{key} 1" for key in keys)]
     assert {name for name, _ in tables.arms(results, keys[:2])} == {"a 0, b 0", "a 1, b 0", "a 0, b 1"}
     write_test(tmp_path / "sweep/1", 0.5, np.eye(3, dtype=int)[None])
-    experiment.write(tmp_path / "sweep", tmp_path / "out", examples=0)
+    report.write(tmp_path / "sweep", tmp_path / "out", examples=0)
     tested = (tmp_path / "out/README.md").read_text().split("## Test scores")[1].split("##")[0]
     assert "| a 1 | 1 |" in tested  # although most of those that are tested have a 1
     assert "| as most |" not in tested
@@ -235,12 +234,12 @@ def test_the_report_of_a_sweep(sweep: Path, tmp_path: Path) -> None:
     folder = tmp_path / "experiments/sampling"
     folder.mkdir(parents=True)
     (folder / "noise.csv").write_text("of an earlier report")
-    experiment.write(sweep, folder, examples=0)
+    report.write(sweep, folder, examples=0)
     assert not (folder / "noise.csv").exists()
     text = (folder / "README.md").read_text()
     assert not any(title in text for title in ("## Test scores", "over seeds and scenes", "## Share of every"))
     assert "Does it matter how the points are drawn" in text
-    assert experiment.FOLDS not in text
+    assert report.FOLDS not in text
     assert "python -m pointseg.train -m experiment=sampling\n" in text
     assert "Runs: 6 finished of 7" in text
     assert "`loss=weighted_partial_ce budget=" in text
@@ -256,7 +255,7 @@ def test_the_report_of_a_sweep(sweep: Path, tmp_path: Path) -> None:
     assert "Partial CE" not in text  # of the second experiment, although its arm is here
     assert "| model | deeplabv3_resnet50 | unet |" in text
     assert "| model.weights | COCO_WITH_VOC_LABELS_V1 | encoder.pth |" in text
-    assert "| tile_size |" not in text
+    assert "| crop_size |" not in text
     drawn = {file.name for file in (folder / "figures").iterdir()}
     assert {f"learning_curves.{kind}" for kind in ("png", "svg")} <= drawn
     assert {"confusion_random.svg", "confusion_stratified.svg", "IoU_per_class.svg", "class_shares.svg"} <= drawn
@@ -266,14 +265,14 @@ def test_the_report_of_a_sweep(sweep: Path, tmp_path: Path) -> None:
 def test_a_later_report_goes_on_from_the_records_of_an_earlier_one(sweep: Path, tmp_path: Path) -> None:
     """A sweep whose runs were made on two machines, reported after each, against the report of all at once."""
     write_test(sweep / "random_0", 0.3, matrices(50, 60, 70))
-    experiment.write(sweep, tmp_path / "once/sampling", examples=0)
+    report.write(sweep, tmp_path / "once/sampling", examples=0)
     second = tmp_path / "second"
     second.mkdir()
     (sweep / "random_1").rename(second / "random_1")
     (sweep / "stratified_3").rename(second / "stratified_3")
     write_run(second / "random_0", "random", 0, [0.9], finished=False)  # the first machine has finished it
     for machine in (sweep, second):
-        experiment.write(machine, tmp_path / "twice/sampling", examples=0)
+        report.write(machine, tmp_path / "twice/sampling", examples=0)
     names = ("README.md", "results.csv", "learning_curves.csv", "runs/random_0/test/scenes.csv")
     once, twice = ([(tmp_path / x / "sampling" / name).read_text() for name in names] for x in ("once", "twice"))
     assert once == twice
@@ -286,41 +285,41 @@ def test_a_later_report_goes_on_from_the_records_of_an_earlier_one(sweep: Path, 
 def test_the_records_alone_make_the_same_report(sweep: Path, tmp_path: Path) -> None:
     folder = tmp_path / "experiments/sampling"
     shutil.rmtree(sweep / "stratified_3")
-    experiment.write(sweep, folder, examples=0)
+    report.write(sweep, folder, examples=0)
     before = {file: file.read_bytes() for file in folder.rglob("*") if file.suffix in (".md", ".csv", ".json", ".yaml")}
-    experiment.write((folder / "runs").resolve(), folder, examples=0)
+    report.write((folder / "runs").resolve(), folder, examples=0)
     assert {file: file.read_bytes() for file in before} == before
 
 
 def test_a_run_made_again_takes_the_place_of_its_record(sweep: Path, tmp_path: Path) -> None:
-    experiment.write(sweep, tmp_path / "out", examples=0)
+    report.write(sweep, tmp_path / "out", examples=0)
     (tmp_path / "out/runs/random_0/old.png").touch()
     shutil.rmtree(sweep / "random_0")
     write_run(sweep / "random_0", "random", 0, [0.25])
     (run,) = (run for run in records.read(sweep, tmp_path / "out/runs") if run.name == "random_0")
     assert run.scores["val"]["best"]["miou_all_classes"] == 0.25
-    experiment.write(sweep, tmp_path / "out", examples=0)
+    report.write(sweep, tmp_path / "out", examples=0)
     assert not (tmp_path / "out/runs/random_0/old.png").exists()
 
 
 def test_a_run_does_not_take_the_place_of_another_configuration(sweep: Path, tmp_path: Path) -> None:
-    experiment.write(sweep, tmp_path / "out", examples=0)
+    report.write(sweep, tmp_path / "out", examples=0)
     shutil.rmtree(sweep / "random_0")
     write_run(sweep / "random_0", "random", 0, [0.25], optimizer={"lr": 0.01})
     with pytest.raises(InputError, match=r"random_0: its record, .* \(optimizer.lr none, now 0.01\); give name="):
-        experiment.write(sweep, tmp_path / "out", examples=0)
+        report.write(sweep, tmp_path / "out", examples=0)
 
 
 def test_a_report_of_one_run_leaves_the_records_of_others(sweep: Path, tmp_path: Path) -> None:
-    experiment.write(sweep, tmp_path / "out", examples=0)
+    report.write(sweep, tmp_path / "out", examples=0)
     write_run(tmp_path / "alone", "random", 5, [0.25])
-    experiment.write(tmp_path / "alone", tmp_path / "out", examples=0)
+    report.write(tmp_path / "alone", tmp_path / "out", examples=0)
     assert len(list((tmp_path / "out/runs").glob("*/scores.json"))) == 7
 
 
 def test_claims_are_judged_in_their_own_experiment_alone(sweep: Path, tmp_path: Path) -> None:
     for name, told in (("loss", "Partial CE, weighted: best mIoU"), ("label_budget", None), ("my_own", None)):
-        experiment.write(sweep, tmp_path / name, examples=0)
+        report.write(sweep, tmp_path / name, examples=0)
         text = (tmp_path / name / "README.md").read_text()
         assert ("The report's claims" in text) == (told is not None)
         assert told is None or told in text
@@ -330,7 +329,7 @@ def test_claims_are_judged_in_their_own_experiment_alone(sweep: Path, tmp_path: 
 def test_the_best_score_is_drawn_against_the_budget(sweep: Path, tmp_path: Path) -> None:
     for seed in range(3):
         write_run(sweep / f"more_{seed}", "random", seed, [0.5], budget=100)
-    experiment.write(sweep, tmp_path / "out", examples=0)
+    report.write(sweep, tmp_path / "out", examples=0)
     assert (tmp_path / "out/figures/score_against_budget.svg").exists()
     along = pd.DataFrame(
         {
@@ -360,7 +359,7 @@ def test_the_report_of_runs_that_have_been_tested(tmp_path: Path) -> None:
                 write_test(folder, score - gain if sampler == "random" else score, confusions[sampler])
     shutil.rmtree(tmp_path / "sweep/random1.0_2/test")  # its scores are there, its scenes are not
     folder = tmp_path / "label_budget"
-    experiment.write(tmp_path / "sweep", folder, examples=0)
+    report.write(tmp_path / "sweep", folder, examples=0)
     text = (folder / "README.md").read_text()
     assert "| random | validation | 0.601 ± 0.002 | 0.501 ± 0.002 |" in text
     assert "| stratified | test | 0.501 ± 0.002 | 0.401 ± 0.002 |" in text
@@ -387,7 +386,7 @@ def test_the_noise_of_the_masks_is_their_agreement_along_the_cuts(tmp_path: Path
         cfg = composed(f"dataset.seed={seed}")
         node = OmegaConf.to_container(cfg.dataset, resolve=True)
         write_run(tmp_path / f"sweep/{seed}", "random", 0, [0.3], budget=5, dataset=node, points=None)
-    found = noise.table(sweeps.read(tmp_path / "sweep"))
+    found = agreement.table(sweeps.read(tmp_path / "sweep"))
     assert list(zip(found.setting, found.split, strict=True)) == [
         (f"dataset.seed {seed}", split) for seed in range(2) for split in ("train", "val", "test")
     ]
@@ -416,19 +415,19 @@ def test_means_stand_with_their_intervals() -> None:
 def test_a_run_that_is_there_twice_is_refused(sweep: Path, tmp_path: Path) -> None:
     write_run(sweep / "again", "random", 0, [0.1])
     with pytest.raises(InputError, match="again, random_0: the same configuration and seed twice"):
-        experiment.write(sweep, tmp_path / "out", examples=0)
+        report.write(sweep, tmp_path / "out", examples=0)
 
 
 def test_an_example_stays_with_the_record_of_its_run(tmp_path: Path) -> None:
     from tests.test_training import train
 
     sweep, folder = tmp_path / "sweep", tmp_path / "out"
-    train(sweep / "a b/run", "tile_size=16", "overlap=4")
-    experiment.write(sweep, folder, examples=1)
+    train(sweep / "a b/run", "crop_size=16", "overlap=4")
+    report.write(sweep, folder, examples=1)
     (picture,) = (folder / "runs").rglob("*.png")
     (sweep / "a b/run/best.ckpt").unlink()
     for again in (folder / "runs", sweep):
-        experiment.write(again, folder, examples=1)
+        report.write(again, folder, examples=1)
         assert f"](runs/a%20b/run/{picture.name})" in (folder / "README.md").read_text()
 
 
@@ -459,7 +458,7 @@ def test_an_example_larger_than_a_window_is_shown_whole(tmp_path: Path, monkeypa
 
     from tests.test_training import train
 
-    train(tmp_path / "run", "tile_size=16", "overlap=4")
+    train(tmp_path / "run", "crop_size=16", "overlap=4")
     shown = []
 
     def panel(scene: Any, points: Any, class_map: Any, *_: Any) -> Figure:

@@ -14,9 +14,9 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pointseg.checkpoints import WholeFiles
 from pointseg.errors import InputError
 from pointseg.losses.partial_ce import PartialCrossEntropy
+from pointseg.training.checkpoints import WholeFiles
 from tests.conftest import SPAWN, Outcome, run_module
 from tests.test_training import train
 
@@ -25,7 +25,7 @@ RUN = [  # a network with dropout
     *(
         "model=deeplabv3plus_mobilenet_v2",
         "model.weights=null",
-        "tile_size=32",
+        "crop_size=32",
         "overlap=8",
         "budget=40",
         "batch_size=2",
@@ -76,13 +76,13 @@ def _train_until(
 MOMENTS = [
     ("pathlib.Path.replace", 1),  # nothing there yet
     ("pathlib.Path.replace", 8),  # the configuration and some of the points
-    ("pointseg.system.PointSeg.training_step", 2),  # all points, no checkpoint
+    ("pointseg.training.system.PointSeg.training_step", 2),  # all points, no checkpoint
     ("pathlib.Path.replace", 3),  # the first last.ckpt, no best.ckpt
     ("pathlib.Path.replace", 3),  # after an epoch that is not kept
     ("pathlib.Path.replace", 4),  # the second last.ckpt, with the first best.ckpt or scores.json
-    ("pointseg.system.PointSeg.training_step", 2),  # within the last epoch
-    ("pointseg.system.PointSeg.validation_step", 4),  # within the last validation
-    ("pointseg.runs.write_scores", 3),  # trained, but not marked as finished
+    ("pointseg.training.system.PointSeg.training_step", 2),  # within the last epoch
+    ("pointseg.training.system.PointSeg.validation_step", 4),  # within the last validation
+    ("pointseg.training.runs.write_scores", 3),  # trained, but not marked as finished
 ]
 
 
@@ -115,14 +115,28 @@ def test_a_run_killed_again_and_again_ends_as_one_that_was_not(command: Command,
 
 STEPS = 4  # of an epoch
 STOPS = [  # the signal and when it comes, the number of workers, and the step and validations that are kept
-    (signal.SIGTERM, "pointseg.system.PointSeg.training_step", 2, 0, 2, 0),  # before there is any checkpoint
+    (signal.SIGTERM, "pointseg.training.system.PointSeg.training_step", 2, 0, 2, 0),  # before there is any checkpoint
     (signal.SIGINT, "torch.optim.Adam.step", 1, 1, 3, 0),  # weights are being changed, and workers are there
-    (signal.SIGTERM, "pointseg.system.PointSeg.validation_step", 2, 0, STEPS, 0),
-    (signal.SIGINT, "pointseg.system.PointSeg.validation_step", 1, 1, STEPS, 0),  # in that same validation
-    (signal.SIGTERM, "pointseg.system.PointSeg.training_step", STEPS, 1, 2 * STEPS, 1),  # the last step of an epoch
-    (signal.SIGINT, "pointseg.runs.write_scores", 2, 0, 2 * STEPS, 2),  # the epoch is being kept
-    (signal.SIGTERM, "pointseg.system.PointSeg.training_step", 3, 1, 2 * STEPS + 3, 2),
-    (signal.SIGINT, "pointseg.system.PointSeg.on_train_epoch_end", 1, 0, 3 * STEPS, 3),  # nothing but the end is left
+    (signal.SIGTERM, "pointseg.training.system.PointSeg.validation_step", 2, 0, STEPS, 0),
+    (signal.SIGINT, "pointseg.training.system.PointSeg.validation_step", 1, 1, STEPS, 0),  # in that same validation
+    (
+        signal.SIGTERM,
+        "pointseg.training.system.PointSeg.training_step",
+        STEPS,
+        1,
+        2 * STEPS,
+        1,
+    ),  # the last step of an epoch
+    (signal.SIGINT, "pointseg.training.runs.write_scores", 2, 0, 2 * STEPS, 2),  # the epoch is being kept
+    (signal.SIGTERM, "pointseg.training.system.PointSeg.training_step", 3, 1, 2 * STEPS + 3, 2),
+    (
+        signal.SIGINT,
+        "pointseg.training.system.PointSeg.on_train_epoch_end",
+        1,
+        0,
+        3 * STEPS,
+        3,
+    ),  # nothing but the end is left
 ]
 
 

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from pointseg.config import construct, parse
 from pointseg.errors import InputError
-from pointseg.trained import load_run
+from pointseg.prediction.trained import load_run
 from pointseg.types import RGB
 from tests.test_training import composed
 
@@ -18,7 +18,7 @@ HOSTILE = [
     "os.system",
     "builtins.exec",
     "subprocess.Popen",
-    "pointseg.trained.os.system",  # a module's own imports
+    "pointseg.prediction.trained.os.system",  # a module's own imports
     "pointseg.datasets.folder.np.load",
     "pointseg.models.weights.torch.load",
     "torch.optim.adam.torch.load",
@@ -66,7 +66,7 @@ def test_a_checkpoint_of_others_runs_no_code(checkpoint: str, tmp_path: Path) ->
             return Path.touch, (tmp_path / "made",)
 
     unet = {"_target_": "pointseg.models.networks.unet", "weights": None}
-    node = {"model": unet, "tile_size": 64, "overlap": 8, "batch_size": 2}
+    node = {"model": unet, "crop_size": 64, "overlap": 8, "batch_size": 2}
     OmegaConf.save(node, tmp_path / "config.yaml")
     torch.save({"classes": Hostile()}, tmp_path / f"{checkpoint}.ckpt")
     with pytest.raises(InputError, match=rf"{checkpoint}\.ckpt: cannot be read as weights"):
@@ -87,7 +87,7 @@ def test_what_a_checkpoint_says_of_classes_and_bands_is_checked(
     part: str, odd: Any, message: str, tmp_path: Path
 ) -> None:
     unet = {"_target_": "pointseg.models.networks.unet", "weights": None}
-    OmegaConf.save({"model": unet, "tile_size": 64, "overlap": 8, "batch_size": 2}, tmp_path / "config.yaml")
+    OmegaConf.save({"model": unet, "crop_size": 64, "overlap": 8, "batch_size": 2}, tmp_path / "config.yaml")
     saved = {"classes": ["a", "b"], "palette": [[0, 0, 0], [1, 1, 1]], "bands": asdict(RGB), "state_dict": {}}
     torch.save({**saved, part: odd}, tmp_path / "best.ckpt")
     with pytest.raises(InputError, match=rf"best\.ckpt: cannot be read as a run's checkpoint.*{message}"):
@@ -97,4 +97,4 @@ def test_what_a_checkpoint_says_of_classes_and_bands_is_checked(
 def test_an_option_of_another_group_is_refused() -> None:
     """It is trusted, but wants facts that are not known where it stands."""
     with pytest.raises(InputError, match="needs classes, which is not known here"):
-        construct({"_target_": "pointseg.models.networks.unet", "weights": None}, tile_size=64)
+        construct({"_target_": "pointseg.models.networks.unet", "weights": None}, crop_size=64)

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pointseg.errors import InputError
-from pointseg.rasters import Raster, open_rasters
-from pointseg.samplers import margin
-from pointseg.samplers.margin import Rules, choose, sample
-from pointseg.suggestions import write
-from pointseg.trained import Trained
+from pointseg.imagery.rasters import Raster, open_rasters
+from pointseg.prediction.trained import Trained
+from pointseg.suggestions import margin
+from pointseg.suggestions.margin import Rules, choose, sample
+from pointseg.suggestions.suggest import write
 from pointseg.types import RGB
 from tests.site import CRS, NAMES, write_image
 

@@ -12,11 +12,12 @@ from omegaconf import DictConfig
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
-from pointseg import progress, runs
+from pointseg import progress
 from pointseg.config import CONF, parse
-from pointseg.fit import fit, make_trainer
 from pointseg.models.atrous import ShiftedConv2d
-from pointseg.trained import load_run
+from pointseg.prediction.trained import load_run
+from pointseg.training import runs
+from pointseg.training.train import fit, make_trainer
 from pointseg.types import Window
 from tests.conftest import options
 from tests.test_samplers import OF_THEIR_OWN
@@ -30,7 +31,7 @@ SCENES = [
 SMALL = [
     "model=lraspp_mobilenet_v3",
     "model.weights=null",
-    "tile_size=32",
+    "crop_size=32",
     "overlap=8",
     "budget=40",
     "trainer.max_epochs=1",
@@ -77,7 +78,7 @@ def test_every_experiment_composes(experiment: str) -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         own = ["dataset.images=site"] if experiment == "field" else []  # what only its user can know
         config = parse(compose("train", [f"experiment={experiment}", *own]))
-    assert config.overlap < config.tile_size
+    assert config.overlap < config.crop_size
 
 
 def test_a_run_folder_holds_what_it_should_and_reloads_alone(tmp_path: Path) -> None:
@@ -198,8 +199,8 @@ def test_the_scores_of_a_scene_do_not_depend_on_how_it_is_windowed(tmp_path: Pat
     data, system = runs.build(parse(composed()), tmp_path)
     system.model = torch.nn.Sequential(_ToFloat(), torch.nn.Conv2d(3, 6, 1))
     results = []
-    for tile_size, overlap in ((32, 0), (32, 20), (20, 5)):
-        system.tile_size, system.overlap = tile_size, overlap
+    for window_size, overlap in ((32, 0), (32, 20), (20, 5)):
+        system.window_size, system.overlap = window_size, overlap
         make_trainer(parse(composed()), logger=False).test(system, data.scenes("test"), verbose=False)
         results.append(system.confusion)
     assert torch.equal(results[0], results[1])
@@ -209,7 +210,7 @@ def test_the_scores_of_a_scene_do_not_depend_on_how_it_is_windowed(tmp_path: Pat
 
 
 def runs_whole(scene: Any) -> Any:
-    from pointseg.scenes import whole
+    from pointseg.types import whole
 
     return whole(scene)
 
@@ -228,7 +229,7 @@ def test_training_learns(tmp_path: Path) -> None:
         "dataset.size=192",
         "dataset.split={train: [1, 2, 3, 4, 5, 6], val: [7], test: [8]}",
         "model=unet",
-        "tile_size=64",
+        "crop_size=64",
         "batch_size=6",
         "budget=0.05",
         "optimizer=adamw",

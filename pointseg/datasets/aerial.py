@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 
 from pointseg.errors import InputError, fault
-from pointseg.scenes import Legend, Scale, Source, cache_folder, decode
+from pointseg.imagery.decoded import Legend, Scale, Source, cache_folder, decode
 from pointseg.types import IGNORE, SPLITS, Dataset, Scene
 
 log = logging.getLogger(__name__)

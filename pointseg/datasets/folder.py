@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pointseg.errors import InputError, fault
-from pointseg.scenes import Legend, Scale, Source, decode
+from pointseg.imagery.decoded import Legend, Scale, Source, decode
 from pointseg.types import IGNORE, SPLITS, Dataset, Scene
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff"}

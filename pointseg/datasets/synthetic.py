@@ -20,7 +20,7 @@ from PIL import Image
 from pointseg import progress
 from pointseg.datasets.aerial import COLOURS, CUTS, INNER, aerial
 from pointseg.errors import InputError
-from pointseg.scenes import cache_folder
+from pointseg.imagery.decoded import cache_folder
 from pointseg.types import Dataset
 
 _FORMAT = 1  # raise it when the scenes of a seed change

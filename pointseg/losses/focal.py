@@ -3,7 +3,8 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pointseg.losses.functional import at_points, focal, mean_over_points
+from pointseg.losses.functional import focal, mean_over_points
+from pointseg.models.logits import at_points
 from pointseg.types import Batch
 
 

@@ -7,7 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pointseg.errors import InputError
-from pointseg.losses.functional import at_points, cross_entropy, mean_over_points
+from pointseg.losses.functional import cross_entropy, mean_over_points
+from pointseg.models.logits import at_points
 from pointseg.types import Batch
 
 

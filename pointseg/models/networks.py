@@ -1,7 +1,7 @@
 """Segmentation networks that give logits at their own stride.
 
 torchvision's networks end in a bilinear upsampling to the input's size; here it is left to whoever
-reads the logits (`losses.functional.at_points` and `upsample`).
+reads the logits (`models.logits.at_points` and `upsample`).
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def build_network(node: Node, classes: int, bands: Bands) -> nn.Module:
         raise InputError(
             f"model: {node['_target_']} is for RGB, but the images have {len(bands)} bands; see dataset.bands."
         )
-    # Convolutions are faster with the bands of a pixel side by side, as tiles come.
+    # Convolutions are faster with the bands of a pixel side by side, as crops come.
     return network.to(memory_format=torch.channels_last)
 
 

@@ -25,7 +25,7 @@ PROTOCOL = {
     "dataset": "aerial",
     "dataset.split": "not said",
     "dataset.scale": "512",
-    "tile_size": "512",
+    "crop_size": "512",
     "augment.scale": "not said",
     "augment.symmetries": "not said",
     "augment.colour": "not said",

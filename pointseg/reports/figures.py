@@ -14,14 +14,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from pointseg import plots, runs
-from pointseg.data import PointData
+from pointseg import plots
 from pointseg.files import writing
-from pointseg.inference import paste, predict_scene
+from pointseg.prediction.windows import paste, predict_scene
 from pointseg.reports import curves
 from pointseg.reports.statistics import confidence
 from pointseg.reports.sweeps import Run
-from pointseg.system import PointSeg
+from pointseg.training import runs
+from pointseg.training.data import PointData
+from pointseg.training.system import PointSeg
 from pointseg.types import IGNORE, Scene
 
 Arms = Sequence[tuple[str, pd.DataFrame]]
@@ -177,7 +178,7 @@ def examples(run: Run, number: int) -> dict[str, Figure]:
 def _panel(data: PointData, system: PointSeg, scene: Scene) -> Figure:
     class_map = np.full(scene.shape, IGNORE, np.uint8)
     with torch.no_grad():
-        blocks = predict_scene(system, scene, system.tile_size, system.overlap, system.batch_size, system.device)
+        blocks = predict_scene(system, scene, system.window_size, system.overlap, system.batch_size, system.device)
         for window, values in blocks:
             paste(class_map, window, values.argmax(0))
     dataset = data.dataset

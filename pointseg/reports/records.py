@@ -13,13 +13,13 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from pointseg import runs
-from pointseg.checkpoints import MACHINE, differences
 from pointseg.config import read as read_config
 from pointseg.errors import InputError
 from pointseg.files import writing
-from pointseg.reports import scenes, sweeps
+from pointseg.reports import scene_confusion, sweeps
 from pointseg.reports.sweeps import Run
+from pointseg.training import runs
+from pointseg.training.checkpoints import MACHINE, differences
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def write(run: Run, folder: Path) -> None:
     if run.folder == folder.resolve():
         return
     if runs.read_scores(folder) != run.scores:
-        for old in (*folder.glob("*.png"), folder / scenes.FILE):
+        for old in (*folder.glob("*.png"), folder / scene_confusion.FILE):
             old.unlink(missing_ok=True)
     config = read_config(run.folder / "config.yaml")
     for key in (*MACHINE, sweeps.WEIGHTS):
@@ -74,7 +74,7 @@ def write(run: Run, folder: Path) -> None:
             OmegaConf.update(config, key, run.config.get(key))
     with writing(folder / "config.yaml") as partial:
         OmegaConf.save(config, partial)
-    for name in ("scores.json", scenes.FILE):
+    for name in ("scores.json", scene_confusion.FILE):
         if (run.folder / name).exists():
             with writing(folder / name) as partial:
                 shutil.copyfile(run.folder / name, partial)

@@ -18,18 +18,18 @@ import pandas as pd
 import torch
 from omegaconf import OmegaConf
 
-from pointseg import runs
-from pointseg.checkpoints import flat
 from pointseg.config import CONF, GROUPS
 from pointseg.config import read as read_config
 from pointseg.errors import InputError, reading
 from pointseg.losses.weighted_partial_ce import class_weights
 from pointseg.reports.claims import PROTOCOL
+from pointseg.training import runs
+from pointseg.training.checkpoints import flat
 
 TEST = {"test_miou": "miou_all_classes", "test_miou_land_cover": "miou_land_cover", "test_accuracy": "accuracy"}
 WEIGHTS = "model.weights"
 FOLD = "dataset.fold"
-FACTS = ("sampler", "loss", "budget", "tiles.tiles", FOLD, *PROTOCOL)  # told of every run, whether factors or not
+FACTS = ("sampler", "loss", "budget", "crops.number", FOLD, *PROTOCOL)  # told of every run, whether factors or not
 CAP = 100.0  # of the class weights where the loss itself has none
 
 

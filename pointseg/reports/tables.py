@@ -8,9 +8,9 @@ from typing import NamedTuple
 import pandas as pd
 
 from pointseg.config import GROUPS
-from pointseg.reports import claims, curves, records, scenes
+from pointseg.reports import claims, curves, records, scene_confusion
 from pointseg.reports.claims import Claim
-from pointseg.reports.scenes import Scenes
+from pointseg.reports.scene_confusion import Scenes
 from pointseg.reports.statistics import Interval, confidence, paired
 from pointseg.reports.sweeps import FACTS, FOLD
 
@@ -50,7 +50,7 @@ def load(file: Path) -> Results:
     runs = pd.read_csv(file, dtype=text)
     along = file.with_name("noise.csv")
     noise = pd.read_csv(along) if along.exists() else pd.DataFrame()
-    return Results(runs, names, scenes.load(file.with_name(records.FOLDER)), noise)
+    return Results(runs, names, scene_confusion.load(file.with_name(records.FOLDER)), noise)
 
 
 def render(name: str, results: Results) -> str:
@@ -150,7 +150,9 @@ def _comparisons(results: pd.DataFrame, factors: list[str], of_scenes: Mapping[s
             if len(shared):
                 x, y = a.loc[shared], b.loc[shared]
                 n, difference, p, effect = paired(x[what].tolist(), y[what].tolist())
-                over_scenes = scenes.p_value(x.run.tolist(), y.run.tolist(), of_scenes if what == TESTED else {})
+                over_scenes = scene_confusion.p_value(
+                    x.run.tolist(), y.run.tolist(), of_scenes if what == TESTED else {}
+                )
                 higher = {claims.HOLDS: name, claims.FAILS: other}.get(claims.sign(difference), claims.UNDECIDED)
                 numbers = [str(n), claims.show(difference), f"{p:.3f}", f"{over_scenes:.4f}", f"{effect:.1f}", higher]
                 rows.append([f"{name} − {other}", what, *numbers])

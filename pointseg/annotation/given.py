@@ -1,0 +1,229 @@
+"""Points that a person labelled: GeoPackage, GeoJSON, Shapefile, CSV."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import geopandas
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool
+from pyproj.exceptions import CRSError
+from rasterio.transform import rowcol
+
+from pointseg.errors import InputError, fault, reading, separately
+from pointseg.imagery.rasters import Raster
+from pointseg.types import Window
+
+log = logging.getLogger(__name__)
+
+SHOWN = 5  # points that are listed of those that cannot be used
+Rule = Literal["skip", "refuse"]
+
+
+@dataclass(frozen=True)
+class File:
+    """The points of a file, as pixels of scenes.
+
+    A CSV has the columns x and y (map coordinates; also lon, lat or longitude, latitude) or row and
+    col (whole pixels from the top left, and scene, the scene's id, where there are several).
+
+    column: the one that names the class. A point without a class is not labelled yet and left out.
+    layer: of a GeoPackage that has several.
+    crs: of the coordinates, as EPSG:32640, where the file does not say it.
+    outside, nodata, contradicting: what becomes of points in no scene, on pixels without data, and of
+        pixels that are given two classes: left out and counted, or an error. Points that repeat
+        a pixel and its class are one.
+    """
+
+    column: str
+    layer: str | None
+    crs: str | None
+    outside: Rule
+    nodata: Rule
+    contradicting: Rule
+
+    def read(self, files: Sequence[Path], scenes: Sequence[Raster]) -> pd.DataFrame:
+        """The labelled pixels: scene (index into `scenes`), row, col, name (of the class), one line a pixel.
+
+        point is the same for what one point labels: one that lies in several scenes labels each of them.
+        Raises InputError where a file cannot be read, lacks what is needed, or has what a rule refuses.
+        """
+        parts: list[pd.DataFrame] = []
+        total = named = 0
+        for i, file in enumerate(files):
+            with separately():
+                table = self._table(file)
+                total, named = total + len(table), named + int(table["name"].notna().sum())
+                parts.append(_place(table[table["name"].notna()], file, scenes).assign(file=i))
+        what = ", ".join(map(str, files))
+        if not parts:
+            raise InputError(f"{what}: not one could be read; mend them first.")
+        placed = pd.concat(parts)
+        placed["point"] = placed.groupby(["file", "point"]).ngroup()
+        within = inside(placed, scenes)
+        outside = placed[~placed["point"].isin(placed["point"][within])].drop_duplicates("point")
+        self._apply("outside", outside, f"in no scene ({_extents(scenes)})", what)
+        placed = placed[within]
+        valid = _valid(placed, scenes)
+        self._apply("nodata", placed[~valid], "on pixels without data", what)
+        placed = placed[valid].drop_duplicates(["scene", "row", "col", "name"], ignore_index=True)
+        contradicting = placed.duplicated(["scene", "row", "col"], keep=False)
+        self._apply("contradicting", placed[contradicting], "on one pixel with another class", what)
+        repeated = int(valid.sum()) - len(placed)
+        placed = placed[~contradicting]
+        if placed.empty:
+            raise InputError(
+                f"{what}: none of its {total} points can be used: {total - named} have no class, {len(outside)} lie in "
+                "no scene. Is the CRS right?"
+            )
+        log.info(
+            "%s: %d points, %d without a class, %d repeated; %d labelled pixels in %d of %d scenes",
+            *(what, total, total - named, repeated, len(placed), placed["scene"].nunique(), len(scenes)),
+        )
+        return placed
+
+    def _apply(self, rule: str, points: pd.DataFrame, where: str, what: str) -> None:
+        if points.empty:
+            return
+        listed = ", ".join(
+            f"{name!r} at row {row}, col {col}"
+            for name, row, col in points[["name", "row", "col"]].head(SHOWN).itertuples(index=False)
+        )
+        found = f"{what}: {len(points)} points lie {where}: {listed}{', …' if len(points) > SHOWN else ''}"
+        if getattr(self, rule) == "refuse":
+            fault(f"{found}. Mend the file, or leave them out with sampler.{rule}=skip.")
+        else:
+            log.warning("%s. They are left out.", found)
+
+    def _table(self, file: Path) -> pd.DataFrame:
+        """point (line of the file, from 0), name, and row, col (and scene) or the geometry."""
+        frame = self._read(file)
+        if self.column not in frame:
+            columns = ", ".join(str(column) for column in frame.columns if column != "geometry")
+            raise InputError(f"{file}: no column {self.column!r} for the class; name it in sampler.column: {columns}.")
+        names = frame[self.column].astype("string").str.strip()
+        return frame.assign(name=names.mask(names == ""), point=np.arange(len(frame)))
+
+    def _read(self, file: Path) -> pd.DataFrame:
+        if not file.is_file():
+            raise InputError(f"points={file}: no such file; give a GeoPackage, GeoJSON, Shapefile or CSV of points.")
+        if file.suffix.lower() == ".csv":
+            return self._read_csv(file)
+        with reading(file, "points", "give a GeoPackage, GeoJSON, Shapefile or CSV."):
+            layers = geopandas.list_layers(file)["name"].tolist()
+            if len(layers) > 1 and self.layer is None:
+                raise InputError(f"{file}: has the layers {', '.join(layers)}; name one in sampler.layer.")
+            frame = geopandas.read_file(file, layer=self.layer)
+        if not isinstance(frame, geopandas.GeoDataFrame):
+            raise InputError(f"{file}: has no geometry; give points, or a CSV with x and y.")
+        empty = frame.geometry.isna() | frame.geometry.is_empty
+        if empty.any():
+            fault(f"{file}: {empty.sum()} of its features have no geometry, the first is number {empty.argmax()}.")
+        frame = frame[~empty].explode(index_parts=False, ignore_index=True)
+        if kinds := set(frame.geom_type) - {"Point"}:
+            found = ", ".join(sorted(kinds))
+            raise InputError(f"{file}: holds {found}; points are needed (the centroid of a polygon is one way).")
+        return self._with_crs(frame, file)
+
+    def _read_csv(self, file: Path) -> pd.DataFrame:
+        with reading(file, "CSV", "write a header and a point a line, in UTF-8."):
+            # As spreadsheets write it: separated by commas, semicolons or tabs.
+            frame = pd.read_csv(file, dtype={self.column: "string", "scene": "string"}, sep=None, engine="python")
+        positions = {"row", "col", "scene", "x", "y", "lon", "lat", "longitude", "latitude"}
+        frame = frame.rename(columns={name: str(name).lower() for name in frame if str(name).lower() in positions})
+        if {"row", "col"} <= set(frame.columns):
+            _numeric(frame, ("row", "col"), file)
+            return frame
+        for pair in (("x", "y"), ("lon", "lat"), ("longitude", "latitude")):
+            if set(pair) <= set(frame.columns):
+                _numeric(frame, pair, file)
+                points = geopandas.points_from_xy(frame[pair[0]], frame[pair[1]])
+                degrees = "EPSG:4326" if pair[0] != "x" and self.crs is None else None
+                return self._with_crs(geopandas.GeoDataFrame(frame, geometry=points, crs=degrees), file)
+        raise InputError(
+            f"{file}: needs the columns row and col, or x and y (or lon and lat); it has {', '.join(frame.columns)}."
+        )
+
+    def _with_crs(self, frame: geopandas.GeoDataFrame, file: Path) -> geopandas.GeoDataFrame:
+        if frame.crs is None and self.crs is None:
+            raise InputError(f"{file}: does not say its CRS; give it, as in sampler.crs=EPSG:4326.")
+        try:
+            return frame if frame.crs is not None else frame.set_crs(self.crs)
+        except CRSError as error:
+            raise InputError(f"sampler.crs={self.crs}: no CRS of that name is known ({error}).") from error
+
+
+def _numeric(frame: pd.DataFrame, columns: tuple[str, str], file: Path) -> None:
+    for column in columns:
+        numbers = pd.to_numeric(frame[column], errors="coerce")
+        if not np.isfinite(numbers).all():
+            line = int(np.flatnonzero(~np.isfinite(numbers))[0])
+            raise InputError(f"{file}, line {line + 2}: {column} is {frame[column].iloc[line]!r}, not a number.")
+        frame[column] = numbers
+
+
+def _extents(scenes: Sequence[Raster]) -> str:
+    """The ground of the first scene in words, to hold points against that lie elsewhere."""
+    height, width = scenes[0].shape
+    return f"{scenes[0].id}, the first of {len(scenes)}, has {height} rows and {width} columns"
+
+
+def _place(table: pd.DataFrame, file: Path, scenes: Sequence[Raster]) -> pd.DataFrame:
+    if "row" in table and "geometry" not in table:
+        placed = _by_pixels(table, file, scenes)
+    else:
+        with reading(file, "points on the map of the images", "give its CRS, as in sampler.crs=EPSG:4326."):
+            placed = _by_map(table, scenes)
+    return placed[["point", "scene", "row", "col", "name"]]
+
+
+def _by_pixels(table: pd.DataFrame, file: Path, scenes: Sequence[Raster]) -> pd.DataFrame:
+    whole = table[["row", "col"]].round().astype("int64")
+    if "scene" not in table:
+        if len(scenes) > 1:
+            raise InputError(
+                f"{file}: has rows and columns of {len(scenes)} scenes, but no column scene that says of which; "
+                f"the scenes are {', '.join(scene.id for scene in scenes[:10])}."
+            )
+        return table.assign(scene=0, **whole)
+    index = {name: i for i, scene in enumerate(scenes) for name in (scene.id, scene.file.name)}
+    return table.assign(scene=table["scene"].map(index).fillna(-1).astype("int64"), **whole)
+
+
+def _by_map(table: pd.DataFrame, scenes: Sequence[Raster]) -> pd.DataFrame:
+    parts = []
+    for i, scene in enumerate(scenes):
+        if scene.crs is None:
+            raise InputError(
+                f"{scene.file}: is not georeferenced, so map coordinates cannot be placed in it; give its points as a "
+                "CSV with row and col, or the image as a GeoTIFF with a CRS."
+            )
+        there = table.to_crs(scene.crs).geometry
+        # A point that the scene's CRS cannot express is infinite; it lies outside like any other.
+        known = np.isfinite(there.x) & np.isfinite(there.y)
+        x, y = (np.where(known, axis, -np.inf) for axis in (there.x, there.y))
+        rows, cols = rowcol(scene.transform, x, y, op=np.floor)
+        rows, cols = (np.nan_to_num(axis, nan=-1).clip(-1, 1 << 40) for axis in (rows, cols))
+        parts.append(table.assign(scene=i, row=rows.astype("int64"), col=cols.astype("int64")))
+    return pd.concat(parts)
+
+
+def inside(placed: pd.DataFrame, scenes: Sequence[Raster]) -> Bool[np.ndarray, "n"]:
+    """Which of the pixels (scene, row, col) lie in their scene; a scene of -1 is none."""
+    shapes = np.array([scene.shape for scene in scenes])[placed["scene"]]
+    positions = placed[["row", "col"]].to_numpy()
+    return np.asarray((placed["scene"].to_numpy() >= 0) & ((positions >= 0) & (positions < shapes)).all(1))
+
+
+def _valid(placed: pd.DataFrame, scenes: Sequence[Raster]) -> Bool[np.ndarray, "n"]:
+    """Which of the pixels hold data; where faults are collected, all of a scene after one that cannot be read do."""
+    valid = np.ones(len(placed), bool)
+    rows, cols = placed["row"].to_numpy(), placed["col"].to_numpy()
+    for scene, indices in placed.groupby("scene").indices.items():
+        with separately():
+            for i in indices:
+                valid[i] = scenes[scene].valid(Window(int(rows[i]), int(cols[i]), 1, 1))[0, 0]
+    return valid

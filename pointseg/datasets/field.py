@@ -1,0 +1,220 @@
+"""Imagery without masks, and the points that a person labelled on it."""
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import UInt8
+
+from pointseg.annotation import kept as annotation
+from pointseg.annotation.given import File, inside
+from pointseg.datasets.folder import COLOURS
+from pointseg.errors import InputError, fault
+from pointseg.imagery.rasters import Raster, find, open_rasters
+from pointseg.types import IGNORE, Dataset, Points, Shape, Window
+
+log = logging.getLogger(__name__)
+
+FEW = 3  # points of a class, below which it is asked about
+HELD_OUT = {"train": "", "val": " (val)", "test": " (test)"}
+"""What is added to a scene's id in each split: the points of one scene are divided between them."""
+
+
+@dataclass(frozen=True)
+class PointScene:
+    """A raster whose truth is known at some points only."""
+
+    id: str
+    raster: Raster
+    points: Points
+
+    @property
+    def group(self) -> str:
+        return self.raster.id
+
+    @property
+    def shape(self) -> Shape:
+        return self.raster.shape
+
+    def image(self, window: Window) -> UInt8[np.ndarray, "h w c"]:
+        return self.raster.image(window)
+
+    def mask(self, window: Window) -> UInt8[np.ndarray, "h w"]:
+        mask = np.full((window.height, window.width), IGNORE, np.uint8)
+        inside = self.points.crop(window)
+        mask[inside.rows.astype(int), inside.cols.astype(int)] = inside.labels
+        return mask
+
+    def has_truth(self, window: Window) -> bool:
+        return len(self.points.crop(window)) > 0
+
+
+def field(
+    images: str | Sequence[str],
+    bands: Sequence[int] | None,
+    classes: Mapping[str, str] | Sequence[str] | None,
+    not_land_cover: Sequence[str],
+    val: float,
+    test: float,
+    block: int,
+    split_seed: int,
+    sampler: File,
+    points: str | Sequence[str] | None,
+) -> Dataset:
+    """The images, and the points on them of the files `points` as `sampler` reads them.
+
+    images: files, folders or patterns. bands: numbers of the bands to use, from 1, the RGB bands first
+        for pretrained weights; None: all but an alpha band.
+    classes: names, or names and their colours on the map as {water: '#0000FF'}; None: those in the file.
+    val, test: about the share of the points held out, in whole blocks of `block` pixels a side (neighbouring
+        points are alike: scores at points beside those of training flatter), by split_seed.
+    points: a file or several, or the folder `points` of a run on the same images.
+    Raises InputError for images or points that cannot be used.
+    """
+    if not isinstance(sampler, File):
+        raise InputError("dataset=field has no masks to draw points from; its points come from sampler=file.")
+    if points is None:
+        raise InputError("points: give the file of labelled points, as in points=field.gpkg.")
+    if not (0 < val < 1 and 0 <= test < 1 and val + test < 1) or block < 1:
+        raise InputError(
+            f"dataset.val={val}, dataset.test={test}, dataset.block={block}: give shares between 0 and 1 that "
+            "leave some to training, and a block of 1 pixel at least."
+        )
+    rasters = open_rasters(find(images, "dataset.images"), bands)
+    if not rasters:  # and the faults are collected
+        raise InputError(f"dataset.images={images}: not one image could be read.")
+    files = [Path(file) for file in ([points] if isinstance(points, str) else points)]
+    if len(files) == 1 and files[0].is_dir():
+        table, split = _reloaded(files[0], rasters)
+    else:
+        table = sampler.read(files, rasters)
+        split = _split(table, [raster.id for raster in rasters], {"val": val, "test": test}, block, split_seed)
+        _warn(table, split)
+    names = list(classes) if classes is not None else _names(table, points)
+    if unknown := sorted(set(table["name"]) - set(names)):
+        counts = ", ".join(f"{name} ({int((table['name'] == name).sum())})" for name in unknown)
+        fault(f"points={points}: there are classes that dataset.classes does not name: {counts}; add them, or mend it.")
+        named = table["name"].isin(names)
+        table, split = table[named].reset_index(drop=True), split[named.to_numpy()]
+    if len(names) < 2:
+        raise InputError(f"points={points}: one class ({', '.join(names)}) is no map; label points of at least two.")
+    if wrong := set(not_land_cover) - set(names):
+        raise InputError(f"dataset.not_land_cover: {', '.join(sorted(wrong))} is no class; {', '.join(names)} are.")
+    labels = table["name"].map({name: label for label, name in enumerate(names)}).to_numpy(np.int64)
+    by_split: dict[str, list[PointScene]] = {}
+    for name in ("train", "val", *(["test"] if (split == "test").any() else [])):
+        chosen = split == name
+        by_split[name] = [
+            PointScene(f"{rasters[i].id}{HELD_OUT[name]}", rasters[i], _points(rows, labels[chosen][rows.index]))
+            for i, rows in table[chosen].reset_index(drop=True).groupby("scene")
+        ]
+    return Dataset(
+        tuple(names),
+        _palette(classes, names),
+        tuple(name not in not_land_cover for name in names),
+        by_split,
+        leaks=True,  # of the ground between a scene's points, which `block` keeps apart; none of labels
+        bands=rasters[0].bands,
+        points={scene.id: scene.points for held in by_split.values() for scene in held},
+    )
+
+
+def _names(table: pd.DataFrame, points: str | Sequence[str]) -> list[str]:
+    names = sorted(set(table["name"]))
+    spellings: dict[str, str] = {}
+    for name in names:
+        if (other := spellings.setdefault(name.casefold(), name)) != name:
+            fault(f"points={points}: the classes {other!r} and {name!r} differ in case alone; write them alike.")
+    return names
+
+
+def _points(rows: pd.DataFrame, labels: np.ndarray) -> Points:
+    return Points(rows["row"].to_numpy(np.float64), rows["col"].to_numpy(np.float64), labels)
+
+
+def _palette(classes: Mapping[str, str] | Sequence[str] | None, names: Sequence[str]) -> UInt8[np.ndarray, "k 3"]:
+    colours = [COLOURS[i % len(COLOURS)] for i in range(len(names))]
+    if isinstance(classes, Mapping):
+        try:
+            colours = [int(classes[name].removeprefix("#"), 16) for name in names]
+        except ValueError as error:
+            raise InputError(f"dataset.classes={dict(classes)}: write colours as '#RRGGBB'.") from error
+    return np.array([[c >> 16 & 255, c >> 8 & 255, c & 255] for c in colours], np.uint8)
+
+
+def _split(table: pd.DataFrame, ids: Sequence[str], shares: Mapping[str, float], block: int, seed: int) -> np.ndarray:
+    """train, val or test for each line, by whole blocks: about the share of each.
+
+    A block's side follows from its place and the seed alone, so that points added later move none of the
+    others. A block whose points are the last of a class in training stays there.
+    """
+    # A point in two scenes is one piece of ground: the block of its first scene counts for both.
+    first = table.drop_duplicates("point").set_index("point")
+    places = [
+        f"{ids[scene]}/{row // block}/{col // block}" for scene, row, col in first[["scene", "row", "col"]].to_numpy()
+    ]
+    block_of = table["point"].map(dict(zip(first.index, places, strict=True)))
+    drawn = {place: _uniform(f"{seed}/{place}") for place in set(places)}
+    split = pd.Series("train", table.index)
+    start = 0.0
+    for name, share in shares.items():
+        drawn_here = [place for place, value in drawn.items() if start <= value < start + share]
+        # Of few blocks perhaps none: then the nearest one to the share that may go.
+        nearest = sorted(set(drawn) - set(drawn_here), key=drawn.__getitem__) if share else []
+        for place in [*sorted(drawn_here), *nearest]:
+            if place not in drawn_here and (split == name).any():
+                break
+            members = block_of == place
+            if set(table["name"][members]) <= set(table["name"][~members & (split == "train").to_numpy()]):
+                split[members] = name
+        start += share
+    if not (split == "val").any():
+        raise InputError(
+            f"{len(table)} labelled pixels in {len(drawn)} blocks: none can be held out for validation without taking "
+            "the last of a class from training; label more points, or lower dataset.block."
+        )
+    return np.asarray(split, str)
+
+
+def _uniform(text: str) -> float:
+    """A number in [0, 1) that looks random and follows from the text."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
+
+
+def _warn(table: pd.DataFrame, split: np.ndarray) -> None:
+    """Say what was held out, and name classes with so few points that they may be slips of the pen."""
+    counts = table["name"][split == "val"].value_counts()
+    log.info("Held out for validation: %d points (%s)", counts.sum(), ", ".join(f"{k} {n}" for k, n in counts.items()))
+    totals = table["name"].value_counts()
+    if few := [f"{name} ({n})" for name, n in totals.items() if n < FEW]:
+        log.warning(
+            "Classes of fewer than %d points: %s. Slips of the pen? Name the classes meant in dataset.classes.",
+            *(FEW, ", ".join(few)),
+        )
+
+
+def kept_points(folder: Path, raster: Raster) -> pd.DataFrame:
+    """row, col, name and split of the points that a run keeps in `folder` of this raster; there may be none."""
+    files = {split: folder / f"{raster.id}{suffix}.csv" for split, suffix in HELD_OUT.items()}
+    parts = [
+        pd.DataFrame(annotation.read(file), columns=["row", "col", "name"]).assign(split=split)
+        for split, file in files.items()
+        if file.is_file()
+    ]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["row", "col", "name", "split"])
+
+
+def _reloaded(folder: Path, rasters: Sequence[Raster]) -> tuple[pd.DataFrame, np.ndarray]:
+    """The points that a run kept, and the split that it made of them."""
+    parts = [kept_points(folder, raster).assign(scene=i) for i, raster in enumerate(rasters)]
+    table = pd.concat(parts, ignore_index=True)
+    if table.empty:
+        raise InputError(f"points={folder}: holds no points of these scenes; it has no {rasters[0].id}.csv.")
+    if len(beyond := table[~inside(table, rasters)]):
+        listed = ", ".join(f"{rasters[row.scene].id}: row {row.row}, col {row.col}" for row in beyond[:5].itertuples())
+        raise InputError(f"points={folder}: {len(beyond)} points lie outside their scenes ({listed}, …); restore them.")
+    return table, np.asarray(table["split"], str)

@@ -1,0 +1,131 @@
+"""The files of a map: cloud-optimised GeoTIFF, PNG, polygons."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import rasterio
+import rasterio.features
+import rasterio.shutil
+import shapely
+from rasterio.errors import RasterioError
+from rasterio.transform import Affine
+
+from pointseg import plots
+from pointseg.files import writing
+from pointseg.imagery.rasters import Raster, reduced
+from pointseg.prediction.trained import Trained
+from pointseg.types import IGNORE, Points
+
+log = logging.getLogger(__name__)
+logging.getLogger("pyogrio").setLevel(logging.WARNING)  # it counts records
+
+PREVIEW = 1000  # pixels to which the longer side of a scene is reduced in a picture of it
+TAG = "POINTSEG"  # the metadata entry that says what made a map
+BLOCK = 512  # side in pixels of a GeoTIFF's internal tiles
+COG = {"compress": "DEFLATE", "blocksize": BLOCK, "bigtiff": "IF_SAFER"}
+
+
+def tag(file: Path) -> str | None:
+    """What made the map `file`; None where there is no file, or one that is not pointseg's."""
+    if not file.exists():
+        return None
+    try:
+        with rasterio.open(file) as dataset:
+            found = dataset.tags().get(TAG)
+    except RasterioError:
+        return None
+    return None if found is None else str(found)
+
+
+def write(
+    outputs: Mapping[str, Path], folder: Path, strips: Sequence[Path], model: Trained, raster: Raster, key: str
+) -> None:
+    """The strips (.npy of layers, rows, columns; top to bottom) → the files of the layers, with `key` as their tag.
+
+    Raises InputError where that fails.
+    """
+    layers = {"classes": [0], "confidence": [1], "probabilities": list(range(2, 2 + len(model.classes)))}
+    for name, output in outputs.items():
+        raw, made = folder / f"{name}.raw.tif", folder / f"{name}{output.suffix}"
+        with writing(output, "make room and give the same command, which goes on from the strips it has") as final:
+            _write_raw(raw, strips, layers[name], model, raster, key)
+            if output.suffix.lower() == ".png":
+                rasterio.shutil.copy(raw, made, driver="PNG")  # with a file beside it that nobody needs
+            else:
+                resampling = "MODE" if name == "classes" else "AVERAGE"
+                rasterio.shutil.copy(raw, made, driver="COG", overview_resampling=resampling, **COG)
+            made.replace(final)
+        raw.unlink()
+
+
+def _write_raw(file: Path, strips: Sequence[Path], bands: list[int], model: Trained, raster: Raster, key: str) -> None:
+    height, width = raster.shape
+    profile: dict[str, Any] = {"driver": "GTiff", "dtype": "uint8", "bigtiff": "IF_SAFER"}
+    profile |= {"count": len(bands), "height": height, "width": width}
+    profile |= {"tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK}
+    if raster.crs is not None:
+        profile |= {"crs": raster.crs, "transform": raster.transform}
+    with rasterio.open(file, "w", **profile) as dataset:
+        dataset.update_tags(**{TAG: key})
+        if bands == [0]:
+            names = {f"CLASS_{label}": name for label, name in enumerate(model.classes)}
+            dataset.update_tags(**names)
+            dataset.nodata = IGNORE
+            colours = {label: (*map(int, colour), 255) for label, colour in enumerate(model.palette)}
+            dataset.write_colormap(1, colours | {IGNORE: (0, 0, 0, 0)})
+        else:
+            dataset.scales = (1 / 255,) * len(bands)
+            if len(bands) > 1:
+                dataset.descriptions = model.classes
+        row = 0
+        for strip in strips:
+            values = np.load(strip, mmap_mode="r")[bands]
+            dataset.write(values, window=rasterio.windows.Window(0, row, width, values.shape[1]))
+            row += values.shape[1]
+
+
+def write_preview(file: Path, confidence: Path, model: Trained, raster: Raster, points: Points) -> None:
+    """A picture of the scene with `points`, the map `file` and its confidence, beside the map."""
+    image, factor = reduced(raster, PREVIEW)
+    small = Points(points.rows * factor, points.cols * factor, points.labels)
+    with rasterio.open(file) as classes, rasterio.open(confidence) as sure:
+        layers = [dataset.read(1, out_shape=image.shape[:2]) for dataset in (classes, sure)]
+    figure = plots.preview(image, small, layers[0], layers[1], model.palette, model.classes)
+    picture = file.with_name(f"{file.stem}_preview.jpg")
+    with writing(picture) as partial:
+        figure.savefig(partial)
+    log.info("Picture: %s", picture)
+
+
+def write_polygons(file: Path, raster: Raster, classes: Sequence[str], sieve: int, simplify: float) -> None:
+    """The areas of the class map `file` of `raster` as polygons, in a GeoPackage beside it, where there is none.
+
+    On a plain picture y is −row, as map viewers place it.
+
+    sieve: areas of fewer pixels are joined to their largest neighbour. simplify: pixels by which outlines
+    may move; borders that two areas share stay shared (coverage simplification, Visvalingam-Whyatt).
+    The map is held in memory, a byte a pixel.
+    """
+    output = file.with_suffix(".gpkg")
+    if output.exists():
+        log.info("%s: is there already, whatever sieve and simplify were; remove it to have it made anew.", output)
+        return
+    with rasterio.open(file) as dataset:
+        labels = dataset.read(1)
+    transform = Affine.scale(1, -1) if raster.crs is None else raster.transform
+    if sieve > 1:
+        labels = rasterio.features.sieve(labels, sieve, mask=labels != IGNORE)
+    found = list(rasterio.features.shapes(labels, mask=labels != IGNORE, transform=transform))
+    shapes = np.array([shapely.geometry.shape(shape) for shape, _ in found])
+    if simplify:
+        # The tolerance is the square root of an area, so a triangle of side `simplify` pixels.
+        shapes = shapely.coverage_simplify(shapes, simplify * abs(transform.determinant) ** 0.5)
+    names = [classes[int(label)] for _, label in found]
+    frame = geopandas.GeoDataFrame({"class": names, "area": shapely.area(shapes)}, geometry=shapes, crs=raster.crs)
+    with writing(output) as partial:
+        frame.to_file(partial, driver="GPKG", layer="areas")
+    log.info("Polygons: %s (%s)", output, f"{len(frame):,}")

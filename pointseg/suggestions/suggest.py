@@ -1,0 +1,78 @@
+"""The points most worth labelling next, as a file for the person who labels them."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pandas as pd
+from omegaconf import DictConfig
+from rasterio.transform import xy
+
+from pointseg.datasets.field import kept_points
+from pointseg.errors import InputError
+from pointseg.files import writing
+from pointseg.imagery.rasters import Raster, find, open_rasters
+from pointseg.prediction import load
+from pointseg.suggestions.margin import Rules, choose, sample
+
+log = logging.getLogger(__name__)
+
+DRIVERS = {".gpkg": "GPKG", ".geojson": "GeoJSON", ".csv": None}
+
+
+def suggest(cfg: DictConfig) -> None:
+    """Write the points to `cfg.output`; conf/suggest.yaml says what each key means."""
+    output = Path(cfg.output)
+    if output.suffix.lower() not in DRIVERS:
+        raise InputError(f"output={output}: points are written to {', '.join(DRIVERS)}.")
+    if output.exists():
+        raise InputError(f"output={output}: exists, and may hold labels; choose another name.")
+    rules = Rules(cfg.count, cfg.share, cfg.distance, cfg.seed)
+    model = load.load(Path(cfg.run), cfg.checkpoint, cfg.accelerator, flips=False)
+    rasters = open_rasters(find(cfg.input, "input"), bands=model.bands)
+    batch_size = model.batch_size if cfg.batch_size is None else cfg.batch_size
+    if output.suffix.lower() != ".csv" and any(raster.crs is None for raster in rasters):
+        raise InputError(f"output={output}: the images are not georeferenced; write rows and columns to a .csv.")
+    folder = Path(cfg.run) / "points"
+    taken = pd.concat([kept_points(folder, raster).assign(scene=i) for i, raster in enumerate(rasters)])
+    chosen = choose(sample(model, rasters, Raster.valid, batch_size, rules.seed), taken, rules)
+    if len(chosen) < rules.count:
+        log.warning("Only %d points lie %g pixels apart; lower distance for more.", len(chosen), rules.distance)
+    write(chosen, rasters, model.classes, output)
+    counts = chosen["predicted"].value_counts()
+    listing = ", ".join(f"{model.classes[label]} {counts.get(label, 0)}" for label in range(len(model.classes)))
+    log.info("Suggested: %s (%d points; predicted %s)", output, len(chosen), listing)
+
+
+def write(chosen: pd.DataFrame, rasters: Sequence[Raster], classes: Sequence[str], output: Path) -> None:
+    """The points with an empty column `class`, to be filled in; georeferenced ones in the CRS of the first image."""
+    table = pd.DataFrame(
+        {
+            "class": "",
+            "predicted": [classes[label] for label in chosen["predicted"]],
+            "margin": chosen["margin"].round(4).to_numpy(),
+            "scene": [rasters[scene].id for scene in chosen["scene"]],
+            "row": chosen["row"].to_numpy(),
+            "col": chosen["col"].to_numpy(),
+        }
+    )
+    driver = DRIVERS[output.suffix.lower()]
+    with writing(output) as partial:
+        if driver is None:
+            table.to_csv(partial, index=False)
+        else:
+            crs = "EPSG:4326" if driver == "GeoJSON" else rasters[0].crs  # GeoJSON is in degrees (RFC 7946)
+            located = _georeferenced(table, chosen["scene"].to_numpy(), rasters).to_crs(crs)
+            located.to_file(partial, driver=driver, layer=output.stem)
+
+
+def _georeferenced(table: pd.DataFrame, scenes: np.ndarray, rasters: Sequence[Raster]) -> geopandas.GeoDataFrame:
+    parts = []
+    for scene in np.unique(scenes):
+        part = table[scenes == scene]
+        x, y = xy(rasters[scene].transform, part["row"].to_numpy(), part["col"].to_numpy())
+        located = geopandas.GeoDataFrame(part, geometry=geopandas.points_from_xy(x, y), crs=rasters[scene].crs)
+        parts.append(located.to_crs(rasters[0].crs))
+    return geopandas.GeoDataFrame(pd.concat(parts), crs=rasters[0].crs)
