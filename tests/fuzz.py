@@ -50,7 +50,7 @@ from pointseg.annotation.given import File
 from pointseg.config import CONF, construct, parse, read, values
 from pointseg.errors import InputError
 from pointseg.imagery.rasters import _opened, open_rasters
-from pointseg.maps.predict import predict
+from pointseg.maps import predict
 from pointseg.models.networks import unet
 from pointseg.models.weights import load_weights
 from pointseg.prediction import export, trained

@@ -41,7 +41,7 @@ from pointseg.training.data import Epoch
 from pointseg.types import IGNORE, Batch
 from tests.conftest import CONF, options
 from tests.test_augment import SIDE, coordinates, every_pixel
-from tests.test_data import TILE, data, dataset, epoch, scene
+from tests.test_data import CROP, data, dataset, epoch, scene
 from tests.test_inference import scene as noise
 from tests.test_inference import stitched
 from tests.test_losses import LOSSES, batch, build, logits
@@ -56,8 +56,8 @@ def test_01_no_point_is_drawn_where_there_is_no_label(sampler: str, tmp_path: Pa
     built = data(tmp_path, annotate=lambda scene: draw(scene, chosen, 0.9, 0))
     assert (scene("a", "1").labels == IGNORE).mean() > 0.2
     for shown in epoch(built):
-        tile, row, col = shown.points.long().unbind(1)
-        assert (shown.images[tile, 0, row, col] == shown.labels).all()
+        crop, row, col = shown.points.long().unbind(1)
+        assert (shown.images[crop, 0, row, col] == shown.labels).all()
         assert (shown.labels < len(built.dataset.classes)).all()
 
 
@@ -82,28 +82,28 @@ def test_02_no_labels_mean_zero_with_a_gradient_not_nan(name: str) -> None:
 
 
 def test_02_a_run_with_batches_without_any_point_stays_finite(tmp_path: Path) -> None:
-    """One point a scene of four tiles: most batches of two tiles hold none."""
+    """One point a scene of four crops: most batches of two crops hold none."""
     options = ("budget=1", "crop_size=16", "overlap=0", "batch_size=2", "trainer.limit_train_batches=1.0")
     assert math.isfinite(train(tmp_path, *options)["val"]["final"]["loss"])
 
 
-def test_02_tiles_around_points_hold_them_and_use_each_equally_often(tmp_path: Path) -> None:
+def test_02_crops_around_points_hold_them_and_use_each_equally_often(tmp_path: Path) -> None:
     def few(scene: Any) -> Any:
         return draw(scene, Random(), 5, 0)
 
-    built = data(tmp_path, Augment(TILE, scale=2), annotate=few, tiling=AroundPoints(25), batch_size=5)
+    built = data(tmp_path, Augment(CROP, scale=2), annotate=few, tiling=AroundPoints(25), batch_size=5)
     batches = epoch(built)
     assert [len(batch.images) for batch in batches] == [5] * 5
-    assert all(len(set(batch.points[:, 0].tolist())) == 5 for batch in batches)  # no tile is empty
+    assert all(len(set(batch.points[:, 0].tolist())) == 5 for batch in batches)  # no crop is empty
     loader = built.train_dataloader()
-    kept = [(tile.scene, *tile.kept) for batch in loader.sampler for tile, _ in batch]  # type: ignore[union-attr, misc]
-    assert {kept.count(point) for point in kept} == {2, 3}  # 25 tiles about 10 points
+    kept = [(crop.scene, *crop.kept) for batch in loader.sampler for crop, _ in batch]  # type: ignore[union-attr, misc]
+    assert {kept.count(point) for point in kept} == {2, 3}  # 25 crops about 10 points
     assert len(set(kept)) == 10
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_03_the_mean_is_over_labelled_points_only(name: str) -> None:
-    """Unlabelled pixels and empty tiles neither dilute the loss nor reach it."""
+    """Unlabelled pixels and empty crops neither dilute the loss nor reach it."""
     low, points = logits(dtype=torch.float32), batch(40)
     loss = build(name)
     wider = Batch(torch.zeros(5, 3, 33, 47, dtype=torch.uint8), points.points, points.labels)
@@ -159,25 +159,25 @@ def test_06_an_epoch_shows_every_point_once_with_its_own_label(tmp_path: Path) -
     batches = epoch(built)
     assert sum(len(batch.labels) for batch in batches) == sum(built.counts)
     for shown in batches:
-        tile, row, col = shown.points.long().unbind(1)
-        assert (shown.images[tile, 0, row, col] == shown.labels).all()
-        assert shown.images.shape[1:] == (3, TILE, TILE)
+        crop, row, col = shown.points.long().unbind(1)
+        assert (shown.images[crop, 0, row, col] == shown.labels).all()
+        assert shown.images.shape[1:] == (3, CROP, CROP)
         assert shown.images.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize(
-    ("tiles", "batch_size", "sizes"), [(7, 3, [3, 4]), (8, 3, [3, 3, 2]), (2, 4, [2]), (45, 4, [4] * 10 + [5])]
+    ("crops", "batch_size", "sizes"), [(7, 3, [3, 4]), (8, 3, [3, 3, 2]), (2, 4, [2]), (45, 4, [4] * 10 + [5])]
 )
-def test_07_no_batch_of_one_image_is_left(tiles: int, batch_size: int, sizes: list[int]) -> None:
-    batches = list(Epoch(Grid(), [(TILE, TILE)] * tiles, [], TILE, batch_size, seed=0))
+def test_07_no_batch_of_one_image_is_left(crops: int, batch_size: int, sizes: list[int]) -> None:
+    batches = list(Epoch(Grid(), [(CROP, CROP)] * crops, [], CROP, batch_size, seed=0))
     assert [len(batch) for batch in batches] == sizes
-    assert sorted(request.tile.scene for batch in batches for request in batch) == list(range(tiles))
+    assert sorted(request.crop.scene for batch in batches for request in batch) == list(range(crops))
 
 
-@pytest.mark.parametrize(("tiles", "batch_size"), [(5, 1), (1, 4)])
-def test_07_a_batch_of_one_image_is_refused(tiles: int, batch_size: int) -> None:
+@pytest.mark.parametrize(("crops", "batch_size"), [(5, 1), (1, 4)])
+def test_07_a_batch_of_one_image_is_refused(crops: int, batch_size: int) -> None:
     with pytest.raises(InputError, match="batch norm needs two"):
-        Epoch(Grid(), [(TILE, TILE)] * tiles, [], TILE, batch_size, seed=0)
+        Epoch(Grid(), [(CROP, CROP)] * crops, [], CROP, batch_size, seed=0)
 
 
 def test_08_the_mean_over_classes_is_not_the_share_of_pixels_and_ignored_pixels_do_not_count() -> None:

@@ -12,7 +12,7 @@ from rasterio.transform import Affine
 from shapely.geometry import Polygon
 
 from pointseg.annotation.given import File
-from pointseg.datasets.field import HELD_OUT, PointScene, scenes
+from pointseg.datasets.field import HELD_OUT, PointScene, field
 from pointseg.errors import InputError
 from pointseg.imagery.rasters import Raster, open_rasters
 from pointseg.types import IGNORE, RGB, Dataset, Points, Window
@@ -163,7 +163,7 @@ def test_a_file_that_is_none_of_points_is_refused(tmp_path: Path, raster: Raster
 def dataset(tmp_path: Path, clicks: list[tuple[int, int, str]], **options: Any) -> Dataset:
     frame(clicks).to_file(tmp_path / "field.gpkg")
     arguments: dict[str, Any] = {"images": str(tmp_path / "*.tif"), "points": str(tmp_path / "field.gpkg")}
-    return scenes(sampler=reader(), **{**SPLIT, **arguments, **options})
+    return field(sampler=reader(), **{**SPLIT, **arguments, **options})
 
 
 def of(split: Any) -> set[tuple[float, float, int]]:

@@ -150,7 +150,7 @@ def test_weights_that_are_given_replace_those_by_frequency() -> None:
 def test_points_out_of_their_tiles_order_are_refused() -> None:
     """They would be read from another tile, silently."""
     positions = torch.tensor([[1.0, 2, 3], [0.0, 2, 3]])
-    with pytest.raises(ValueError, match="order of their tiles"):
+    with pytest.raises(ValueError, match="order of their crops"):
         Batch(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), positions, torch.zeros(2).long())
 
 

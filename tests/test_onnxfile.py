@@ -51,7 +51,7 @@ def scale(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     device = torch.device("cpu")
     model = Trained(lambda images: images, NAMES, PALETTE, RGB, 32, 8, 2, device, "key", True, Brightness())
     monkeypatch.setattr(trained, "load_run", lambda *_, **__: model)
-    monkeypatch.setattr(onnxfile, "_translated", lambda *_: graph(found[0]))
+    monkeypatch.setattr(export, "_translated", lambda *_: graph(found[0]))
     return found
 
 

@@ -33,7 +33,7 @@ def test_a_configuration_calls_only_what_is_trusted(target: str, tmp_path: Path)
     node = {"_target_": target, "command": f"touch {tmp_path / 'made'}"}
     with pytest.raises(InputError, match=r"_target_=.*: is of none of the packages .*POINTSEG_TRUST"):
         construct(node)
-    for group in ("loss", "model", "optimizer", "trainer", "tiles", "augment"):
+    for group in ("loss", "model", "optimizer", "trainer", "crops", "augment"):
         cfg = composed()
         cfg[group] = node
         with pytest.raises(InputError, match=rf"{group}\._target_={target}: is of none of the packages"):

@@ -112,16 +112,16 @@ def _sample(model: Trained, data: PointData, budget: int | float | None) -> Samp
         drawn = [data.points[scene.id] for scene in scenes]
     else:
         drawn = [kept.draw(scene, Random(), budget, data.seed) for scene in scenes]
-    kept = [(scene, found) for scene, found in zip(scenes, drawn, strict=True) if len(found)]
-    names = sorted({scene.group for scene, _ in kept})
+    labelled = [(scene, found) for scene, found in zip(scenes, drawn, strict=True) if len(found)]
+    names = sorted({scene.group for scene, _ in labelled})
     what = "points of the run in" if budget is None else "pixels drawn at random from the masks of"
-    views = [_views(model, scene, found.rows.astype(int), found.cols.astype(int)) for scene, found in kept]
+    views = [_views(model, scene, found.rows.astype(int), found.cols.astype(int)) for scene, found in labelled]
     return Sample(
         Views.joined(views),
-        np.concatenate([found.labels for _, found in kept]),
-        np.concatenate([np.full(len(found), names.index(scene.group)) for scene, found in kept]),
+        np.concatenate([found.labels for _, found in labelled]),
+        np.concatenate([np.full(len(found), names.index(scene.group)) for scene, found in labelled]),
         budget is not None,
-        f"{sum(len(found) for _, found in kept):,} {what} {len(kept)} validation scenes",
+        f"{sum(len(found) for _, found in labelled):,} {what} {len(labelled)} validation scenes",
     )
 
 
