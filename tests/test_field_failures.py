@@ -91,7 +91,7 @@ def test_02_crops_around_points_hold_them_and_use_each_equally_often(tmp_path: P
     def few(scene: Any) -> Any:
         return draw(scene, Random(), 5, 0)
 
-    built = data(tmp_path, Augment(CROP, scale=2), annotate=few, tiling=AroundPoints(25), batch_size=5)
+    built = data(tmp_path, Augment(CROP, scale=2), annotate=few, cropping=AroundPoints(25), batch_size=5)
     batches = epoch(built)
     assert [len(batch.images) for batch in batches] == [5] * 5
     assert all(len(set(batch.points[:, 0].tolist())) == 5 for batch in batches)  # no crop is empty
