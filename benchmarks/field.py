@@ -107,7 +107,7 @@ def report(folder: Path, arguments: argparse.Namespace, dataset: Dataset, mask: 
     lines = [[name, f"{s['accuracy']:.3f}", f"{s['miou_all_classes']:.3f}"] for name, s in rows.items()]
     edges = [
         [axis, f"{at:.3f}", f"{low:.3f} to {high:.3f}"]
-        for axis, at, low, high in seams(folder / "map_probabilities.tif")
+        for axis, at, low, high in window_edges(folder / "map_probabilities.tif")
     ]
     return "\n".join(
         [
@@ -118,8 +118,8 @@ def report(folder: Path, arguments: argparse.Namespace, dataset: Dataset, mask: 
             f"At the held-out points: accuracy {held_out['accuracy']:.3f} ({low:.3f} to {high:.3f}). On the "
             f"{int((mask != IGNORE).sum()):,} labelled pixels of the scene:\n",
             table(["map", "accuracy", "mean IoU"], lines),
-            "Seams: the mean difference of probabilities between neighbouring pixels across the edges of windows, as "
-            "a multiple of that across all other lines; beside it the same of lines 4 to 60 pixels from the edges, by "
+            "Window edges: the mean difference of probabilities between neighbouring pixels across the edges of windows, "
+            "as a multiple of that across all other lines; beside it the same of lines 4 to 60 pixels from the edges, by "
             "multiples of the network's stride of 4, whose pattern every window shows: the lowest and the highest.\n",
             table(["across", "at window edges", "elsewhere"], edges),
         ]
@@ -139,7 +139,7 @@ def scores(file: Path, mask: np.ndarray, dataset: Dataset) -> dict[str, float]:
     return metrics.scores(collection.compute(), dataset.classes, dataset.land_cover)
 
 
-def seams(file: Path) -> list[tuple[str, float, float, float]]:
+def window_edges(file: Path) -> list[tuple[str, float, float, float]]:
     """For rows and columns: the ratio at window edges, and the lowest and highest at lines shifted from them."""
     with rasterio.open(file) as f:
         layers = f.read()

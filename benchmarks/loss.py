@@ -28,7 +28,7 @@ STRIDE = 8
 
 @dataclass(frozen=True)
 class Size:
-    """cases: (classes, side of the tile in pixels, threads)."""
+    """cases: (classes, side of the crop in pixels, threads)."""
 
     cases: tuple[tuple[int, int, int], ...]
     batch: int
@@ -71,7 +71,7 @@ def run(size: Size, folder: Path) -> str:
             speed = ratio(samples, name, "dense", "wall")
             rows.append([classes, f"{side}²", threads, name, number(1e3 * median(samples[name])), speed, number(held)])
     torch.set_num_threads(threads_before)
-    head = ["classes", "tile", "threads", "loss", "ms a step", "times the dense one's speed", "MB an image"]
+    head = ["classes", "crop", "threads", "loss", "ms a step", "times the dense one's speed", "MB an image"]
     return table(head, rows)
 
 
@@ -85,22 +85,22 @@ def step(loss: Callable[[Tensor], Tensor], logits: Tensor) -> Seconds:
     return timed(lambda: loss(logits).backward())
 
 
-def draw(tiles: int, side: int, classes: int) -> Batch:
-    """1 % of the pixels of each tile as points."""
+def draw(crops: int, side: int, classes: int) -> Batch:
+    """1 % of the pixels of each crop as points."""
     rng = np.random.default_rng(0)
     count = side * side // 100
-    flat = np.concatenate([tile * side * side + rng.choice(side * side, count, replace=False) for tile in range(tiles)])
-    points = torch.from_numpy(np.stack(np.unravel_index(flat, (tiles, side, side)), 1)).float()
+    flat = np.concatenate([crop * side * side + rng.choice(side * side, count, replace=False) for crop in range(crops)])
+    points = torch.from_numpy(np.stack(np.unravel_index(flat, (crops, side, side)), 1)).float()
     labels = torch.from_numpy(rng.integers(0, classes, len(flat)))
-    return Batch(torch.zeros(tiles, 3, side, side, dtype=torch.uint8), points, labels)
+    return Batch(torch.zeros(crops, 3, side, side, dtype=torch.uint8), points, labels)
 
 
 def dense(batch: Batch) -> Tensor:
     """A mask (b, h, w) with the labels at the nearest pixels, IGNORE elsewhere."""
     images, (height, width) = batch.images, batch.images.shape[2:]
     mask = torch.full((len(images), height, width), IGNORE, device=batch.labels.device)
-    tile, row, col = batch.points.round().long().unbind(1)
-    mask[tile, row.clamp(0, height - 1), col.clamp(0, width - 1)] = batch.labels
+    crop, row, col = batch.points.round().long().unbind(1)
+    mask[crop, row.clamp(0, height - 1), col.clamp(0, width - 1)] = batch.labels
     return mask
 
 

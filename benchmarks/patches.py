@@ -37,7 +37,7 @@ def main() -> None:
     add("--folder", type=Path, default=Path("outputs/patches"), help="where patches and runs lie: outputs/patches")
     add("--output", type=Path, help="the table, in Markdown: patches.md in that folder")
     add("--weights", type=Path, required=True, help="the encoder's file, for model.weights")
-    add("--steps", type=int, default=1200, help="of training, 8 tiles each: 1200")
+    add("--steps", type=int, default=1200, help="of training, 8 crops each: 1200")
     add("--budgets", type=float, nargs="+", default=[0.01], help="labelled fractions of the pixels, 1: every one; 0.01")
     add("--seeds", type=int, nargs="+", default=[0], help="of the patches held out and of all else: 0")
     arguments = parser.parse_args()

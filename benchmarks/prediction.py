@@ -55,7 +55,7 @@ class Size:
 
     models: tuple[str, ...]
     side: int
-    tile: int
+    window: int
     rounds: int
     growing: tuple[int, ...]
 
@@ -74,7 +74,7 @@ def run(size: Size, folder: Path) -> str:
         train(trained, *SMALL, "crop_size=512", "overlap=64", "batch_size=8")
         grown = [growth(trained, place, side) for side in size.growing]  # first: its memory is not below this process's
         rows = [row for model in size.models for row in speed(size, model, place)]
-    head = ["network", "tile", "contender", "Mpx/s", "of the network alone, processor", "wall"]
+    head = ["network", "window", "contender", "Mpx/s", "of the network alone, processor", "wall"]
     grown_head = ["scene", "wall s", "processor s", "s per Mpx, processor", "peak memory, MB"]
     return f"{table(head, rows)}\n{table(grown_head, grown)}"
 
@@ -89,7 +89,7 @@ def train(folder: Path, *overrides: str) -> None:
 
 def speed(size: Size, model: str, place: Path) -> list[list[object]]:
     run_folder = place / model
-    train(run_folder, f"model={model}", "model.weights=null", f"crop_size={size.tile}", "overlap=32", "batch_size=4")
+    train(run_folder, f"model={model}", "model.weights=null", f"crop_size={size.window}", "overlap=32", "batch_size=4")
     trained = load_run(run_folder, "last", "auto", flips=False)
     _, _, system = load(run_folder, "last")
     system = system.to(trained.device).eval()
@@ -98,7 +98,7 @@ def speed(size: Size, model: str, place: Path) -> list[list[object]]:
     write(file, size.side, noise)
     (raster,) = open_rasters({model: file}, bands=trained.bands)
     labelled = LabelledScene(cached(place, noise), None)
-    settings = Settings(size.tile, 32, 4, probabilities=False)
+    settings = Settings(size.window, 32, 4, probabilities=False)
     contenders: dict[str, Callable[[], Seconds]] = {
         "network alone": partial(timed, partial(alone, system.model, trained.device, size)),
         "prediction": partial(timed, partial(map_anew, trained, raster, place / "map.tif", settings)),
@@ -107,7 +107,7 @@ def speed(size: Size, model: str, place: Path) -> list[list[object]]:
     samples = in_turn(contenders, size.rounds)
     pixels = size.side**2 / 1e6
     return [
-        [model, f"{size.tile}²", name, number(pixels / median(times)), *ratios(samples, name)]
+        [model, f"{size.window}²", name, number(pixels / median(times)), *ratios(samples, name)]
         for name, times in samples.items()
     ]
 
@@ -118,8 +118,8 @@ def ratios(samples: Samples, name: str) -> list[str]:
 
 def alone(network: nn.Module, device: torch.device, size: Size) -> None:
     """The network's forward on as many windows as the scene has, by the batch."""
-    windows = len(cover(size.side, size.tile, 32)) ** 2
-    side = min(size.tile, size.side)
+    windows = len(cover(size.side, size.window, 32)) ** 2
+    side = min(size.window, size.side)
     images = torch.zeros(4, side, side, 3, dtype=torch.uint8, device=device).permute(0, 3, 1, 2)
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, device.type == "cuda"):
         for first in range(0, windows, 4):

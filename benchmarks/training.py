@@ -1,6 +1,6 @@
 """Training end to end against the bare network and the peers.
 
-Every contender trains the same network (a copy each, from the same weights) with the same optimiser on tiles of the
+Every contender trains the same network (a copy each, from the same weights) with the same optimiser on crops of the
 same scenes with the same points, of pointseg's loader and augmentation; peers get the points as a dense mask, elsewhere
 `ignore_index`. *Network alone*: forward and backward of the mean logit and the optimiser's step on one resident batch
 in channels_last. *pointseg*: what `python -m pointseg.train` does between steps, metrics and TensorBoard included;
@@ -58,7 +58,7 @@ SKIPPED = 1  # steps of a round before the clock starts
 
 
 class Case(NamedTuple):
-    """side: of the tile, in pixels. steps: timed in a round."""
+    """side: of the crop, in pixels. steps: timed in a round."""
 
     model: str
     side: int
@@ -71,7 +71,7 @@ class Case(NamedTuple):
 class Size:
     cases: tuple[Case, ...]
     scenes: tuple[str, ...] = (
-        *("dataset.tiles=6", "dataset.size=1536", "dataset.split={train: [1, 2, 3, 4], val: [5], test: [6]}"),
+        *("dataset.crops=6", "dataset.size=1536", "dataset.split={train: [1, 2, 3, 4], val: [5], test: [6]}"),
     )
 
 
@@ -102,7 +102,7 @@ def run(size: Size, folder: Path) -> str:
             images = number(case.batch * case.steps / median(times))
             ratios = [ratio(samples, "pointseg", name, clock) for clock in ("processor", "wall")]
             rows.append([case.model, f"{case.side}²", case.batch, name, images, *ratios])
-    head = ["network", "tile", "batch", "contender", "images/s", "pointseg to it, processor", "wall"]
+    head = ["network", "crop", "batch", "contender", "images/s", "pointseg to it, processor", "wall"]
     return f"{table(head, rows)}\n{shares}"
 
 
