@@ -118,9 +118,10 @@ def report(folder: Path, arguments: argparse.Namespace, dataset: Dataset, mask: 
             f"At the held-out points: accuracy {held_out['accuracy']:.3f} ({low:.3f} to {high:.3f}). On the "
             f"{int((mask != IGNORE).sum()):,} labelled pixels of the scene:\n",
             table(["map", "accuracy", "mean IoU"], lines),
-            "Window edges: the mean difference of probabilities between neighbouring pixels across the edges of windows, "
-            "as a multiple of that across all other lines; beside it the same of lines 4 to 60 pixels from the edges, by "
-            "multiples of the network's stride of 4, whose pattern every window shows: the lowest and the highest.\n",
+            "Window edges: the mean difference of probabilities between neighbouring pixels across the edges of "
+            "windows, as a multiple of that across all other lines; beside it the same of lines 4 to 60 pixels from "
+            "the edges, by multiples of the network's stride of 4, whose pattern every window shows: the lowest "
+            "and the highest.\n",
             table(["across", "at window edges", "elsewhere"], edges),
         ]
     )
