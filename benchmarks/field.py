@@ -47,7 +47,7 @@ def main() -> None:
     write_scene(folder / "scene.tif", image)
     draw(mask, dataset.classes, arguments.points, arguments.seed).to_file(folder / "points.gpkg")
     run, scene = f"run={folder}/run", f"input={folder}/scene.tif"
-    points = [f"dataset.images={folder}/scene.tif", f"points={folder}/points.gpkg", "sampler.column=class"]
+    points = [f"dataset.images={folder}/scene.tif", f"points={folder}/points.gpkg", "annotation.column=class"]
     seeded = [f"seed={arguments.seed}", f"model.weights={arguments.weights}"]
     command("train", "experiment=field", *points, *seeded, f"hydra.run.dir={folder}/run", "resume=true")
     command("predict", run, scene, f"output={folder}/map.tif", "probabilities=true", "calibrated=false")

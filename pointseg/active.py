@@ -24,15 +24,17 @@ def main(cfg: DictConfig) -> None:
     folder, choices = Path(hydra_config.runtime.output_dir), dict(hydra_config.runtime.choices)
     latest = folder / f"random_budget{cfg.start}"
     # By their budgets, so that an unfinished experiment can be looked at.
-    runs = [(budget, "random") for budget in (cfg.start, *cfg.random)] + [(budget, "margin") for budget in cfg.rounds]
+    runs = [(budget, "random") for budget in (cfg.start, *cfg.random)] + [
+        (budget, "suggested") for budget in cfg.rounds
+    ]
     for budget, name in sorted(runs):
         config = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key not in OWN])
         config.budget = budget
         run = folder / f"{name}_budget{budget}"
-        if name == "margin":
-            config.sampler = OmegaConf.merge(cfg.query, {"run": str(latest)})
+        if name == "suggested":
+            config.annotation = OmegaConf.merge(cfg.query, {"run": str(latest)})
             latest = run
-        fit(config, run, choices | {"sampler": name})
+        fit(config, run, choices | {"annotation": "suggested" if name == "suggested" else "drawn"})
 
 
 if __name__ == "__main__":

@@ -28,7 +28,9 @@ CONF = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent / "conf"
 
 Node = Mapping[str, Any]
 
-GROUPS = ("dataset", "sampler", "loss", "model", "optimizer", "schedule")
+TOWER = BeartypeConf(is_pep484_tower=True)  # a whole number is a number
+
+GROUPS = ("dataset", "annotation", "sampler", "loss", "model", "optimizer", "schedule")
 """Groups of options that decide what a run gives."""
 
 
@@ -37,6 +39,7 @@ class TrainConfig:
     """The top level of conf/train.yaml; its comments say what each key means."""
 
     dataset: Node
+    annotation: Node
     sampler: Node
     loss: Node
     model: Node
@@ -60,7 +63,8 @@ class TrainConfig:
 # What runs.build adds to a node by name, so that yaml need not hold it.
 FACTS = frozenset(
     (
-        *("sampler", "points", "bands", "crop_size", "classes", "counts"),
+        *("annotation", "sampler", "budget", "seed", "accelerator"),
+        *("points", "bands", "crop_size", "classes", "counts"),
         *("params", "optimizer", "logger", "callbacks", "default_root_dir"),
         *("total_steps", "T_max", "total_iters", "max_lr"),  # of torch's schedules
     )
@@ -69,7 +73,7 @@ FACTS = frozenset(
 
 _TRUSTED = (
     *(f"pointseg.{part}." for part in ("datasets", "imagery.augment", "imagery.crops", "losses", "models", "samplers")),
-    *("pointseg.annotation.given.", "pointseg.suggestions.margin."),
+    *("pointseg.annotation.drawn.", "pointseg.annotation.given.", "pointseg.suggestions.annotator."),
     *("torch.optim.", "lightning.Trainer", "lightning.pytorch.trainer."),
 )
 TRUST = "POINTSEG_TRUST"
@@ -141,7 +145,7 @@ def _check_node(where: str, node: Node) -> None:
     required = {name for name, parameter in parameters.items() if parameter.default is parameter.empty}
     if absent := required - node.keys() - FACTS:
         raise InputError(f"{where}.{sorted(absent)[0]}: missing; {node['_target_']} needs it.")
-    if target.__module__.startswith("pointseg."):
+    if _ours(target):
         hints = get_type_hints(target.__init__ if inspect.isclass(target) else target)
         for key in node.keys() & hints.keys():
             _check_value(f"{where}.{key}", node[key], hints[key])
@@ -150,10 +154,15 @@ def _check_node(where: str, node: Node) -> None:
 def _check_value(where: str, value: object, hint: Any) -> None:
     # Whole numbers are numbers (PEP 484), but a truth value is not a whole number.
     numeric = hint in (int, float, int | float, int | None)
-    if not is_bearable(value, hint, conf=BeartypeConf(is_pep484_tower=True)) or (numeric and isinstance(value, bool)):
+    if not is_bearable(value, hint, conf=TOWER) or (numeric and isinstance(value, bool)):
         wanted = getattr(hint, "__name__", None) if inspect.isclass(hint) else None
         told = "" if "." in where else "; conf/train.yaml says what it is"
         raise InputError(f"{where}={value}: expected {wanted or str(hint).replace('typing.', '')}{told}.")
+
+
+def _ours(target: Any) -> bool:
+    """Whether it is of this package, whose signatures say what values it takes."""
+    return bool(target.__module__.startswith("pointseg."))
 
 
 def _unknown(where: str, known: Iterable[str], owner: str) -> str:
@@ -204,12 +213,24 @@ def construct(node: Node, **facts: Any) -> Any:
         raise InputError(
             f"{node['_target_']}: needs {absent[0]}, which is not known here; is it an option of this group?"
         )
+    _check_facts(target, {key: facts[key] for key in facts.keys() & arguments.keys() - given.keys()})
     try:
         return target(**arguments)
     except Exception as error:  # a library's class refuses values in words of its own
-        if isinstance(error, InputError) or target.__module__.startswith("pointseg."):
+        if isinstance(error, InputError) or _ours(target):
             raise
         raise InputError(f"{node['_target_']}: {error} It was given {given}.") from error
+
+
+def _check_facts(target: Any, facts: Mapping[str, Any]) -> None:
+    """Raise InputError where one group's option cannot work with what another's has made."""
+    hints = get_type_hints(target.__init__ if inspect.isclass(target) else target) if _ours(target) else {}
+    for key in facts.keys() & hints.keys():
+        if inspect.isclass(hints[key]) and not is_bearable(facts[key], hints[key], conf=TOWER):
+            raise InputError(
+                f"{target.__module__}.{target.__qualname__}: needs {key}={hints[key].__name__.lower()}, not "
+                f"{type(facts[key]).__name__.lower()}; choose that option of the group {key}."
+            )
 
 
 def check_keys(cfg: DictConfig, command: str) -> None:

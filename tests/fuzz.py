@@ -46,7 +46,7 @@ from PIL import Image
 from shapely.geometry import MultiPoint, Point, Polygon
 from tqdm import tqdm
 
-from pointseg.annotation.given import File
+from pointseg.annotation.given import Given
 from pointseg.config import CONF, construct, parse, read, values
 from pointseg.errors import InputError
 from pointseg.imagery.rasters import _opened, open_rasters
@@ -143,7 +143,7 @@ def recoded(rng: Rng, data: bytes) -> bytes:
 def disguised(rng: Rng, data: bytes) -> bytes:
     """Another format under this one's suffix."""
     archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as stream:
+    with zipfile.ZipGiven(archive, "w") as stream:
         stream.writestr("../../escaped", "x")
     picture = io.BytesIO()
     Image.new("RGB", (16, 12)).save(picture, str(rng.choice(["GIF", "BMP", "WEBP", "PDF", "PNG", "TIFF"])))
@@ -411,7 +411,7 @@ def point_files(rng: Rng, base: Base, folder: Path) -> tuple[str, Callable[[], N
     rule = str(rng.choice(["skip", "refuse"]))
 
     def use() -> None:
-        reader = File("class", None, crs if crs else None, rule, rule, rule)  # type: ignore[arg-type]
+        reader = Given("class", None, crs if crs else None, rule, rule, rule)  # type: ignore[arg-type]
         opened = [raster for scene in scenes for raster in open_rasters({scene[0]: folder / scene})]
         table = reader.read([chosen, *second], opened)
         for scene, row, col in table[["scene", "row", "col"]].itertuples(index=False):

@@ -140,7 +140,7 @@ def test_every_fault_of_points_and_their_images_is_named(tmp_path: Path) -> None
     (tmp_path / "more.csv").write_text("x,y,class\n1,2,sand\nnowhere,2,sand\n")
     (tmp_path / "on.csv").write_text("scene,row,col,class\nb,3,3,sand\n")
     files = ",".join(str(tmp_path / name) for name in ("field.gpkg", "bad.gpkg", "more.csv", "on.csv", "gone.csv"))
-    found = faults(*site, f"points=[{files}]", "sampler.crs=EPSG:32640")
+    found = faults(*site, f"points=[{files}]", "annotation.crs=EPSG:32640")
     expected = [
         r"c\.tif: cannot be read as an image",
         r"d\.tif has 5 bands of uint8, but .*a\.tif has 3 bands",

@@ -97,30 +97,30 @@ def refused(command: Command, tmp_path: Path) -> Callable[..., str]:
         ("points=null", "points: give the file of labelled points"),
         ("points=nowhere.gpkg", "nowhere.gpkg: no such file"),
         ("dataset.images=nowhere/*.tif", "dataset.images=nowhere/*.tif: no such file"),
-        ("sampler.column=kind", "no column 'kind' for the class"),
-        ("sampler=random", "its points come from sampler=file"),
+        ("annotation.column=kind", "no column 'kind' for the class"),
+        ("annotation=drawn", "annotation=given"),
         ("dataset.val=0", "give shares between 0 and 1"),
         ("dataset.block=100000", "none can be held out"),
         ("dataset.bands=[1,9]", "names band 9, but the file has 4"),
         ("dataset.classes=[sand,grass]", "does not name: water (25)"),
         ("crops.number=0", "crops.number=0: give the number"),
-        ("sampler.outside=drop", "sampler.outside=drop: expected"),
+        ("annotation.outside=drop", "annotation.outside=drop: expected"),
     ],
 )
 def test_a_wrong_option_of_training(refused: Callable[..., str], override: str, message: str) -> None:
     assert message in refused("pointseg.train", *TRAIN, override)
 
 
-def test_file_points_need_scenes(refused: Callable[..., str]) -> None:
+def test_given_points_need_imagery_without_masks(refused: Callable[..., str]) -> None:
     output = refused(
         "pointseg.train",
-        "sampler=file",
+        "annotation=given",
         "dataset=synthetic",
         "model.weights=null",
         "hydra.run.dir=run",
         "dataset.tiles=24",
     )
-    assert "sampler=file needs dataset=field" in output
+    assert "dataset=field" in output
 
 
 def test_what_cannot_be_predicted(refused: Callable[..., str], command: Command, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def test_an_epoch_by_the_grid_holds_every_pixel_of_every_scene_once(
 ) -> None:
     crops = list(Grid()(shapes, [], crop, np.random.default_rng(seed)))
     assert len(crops) == Grid().count(shapes, crop)
-    assert all(part.kept is None for part in crops)
+    assert all(part.anchor is None for part in crops)
     for index, shape in enumerate(shapes):
         assert (times_held([part.window for part in crops if part.scene == index], shape, crop) == 1).all()
 
@@ -57,11 +57,11 @@ def test_tiles_about_points_hold_them_and_use_each_equally_often(
     times = Counter(
         {(i, row, col): 0 for i, of in enumerate(points) for row, col in zip(of.rows, of.cols, strict=True)}
     )
-    for scene, window, kept in crops:
-        assert kept is not None
-        times[scene, *kept] += 1
+    for scene, window, anchor in crops:
+        assert anchor is not None
+        times[scene, *anchor] += 1
         assert window[2:] == (crop, crop)
-        for start, size, position in zip(window[:2], shapes[scene], kept, strict=True):
+        for start, size, position in zip(window[:2], shapes[scene], anchor, strict=True):
             assert start <= position < start + crop
             if size > crop:
                 assert 0 <= start <= size - crop  # inside

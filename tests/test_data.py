@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from pointseg.annotation.kept import draw
+from pointseg.annotation.drawn import Drawn
 from pointseg.imagery.augment import Augment
 from pointseg.imagery.crops import Grid
 from pointseg.samplers.random import Random
@@ -37,7 +37,7 @@ def dataset(**options: Any) -> Dataset:
 def data(folder: Path, augment: Augment | None = None, **options: Any) -> PointData:
     settings: dict[str, Any] = {
         "dataset": dataset(),
-        "annotate": lambda scene: draw(scene, Random(), 0.2, 0),
+        "annotator": Drawn(Random(), 0.2, 0),
         "folder": folder,
         "cropping": Grid(),
         "augment": augment or Augment(CROP, scale=1, colour=0),

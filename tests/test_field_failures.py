@@ -28,7 +28,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pointseg.annotation.kept import draw
+from pointseg.annotation.drawn import Drawn, draw
 from pointseg.config import construct
 from pointseg.errors import InputError
 from pointseg.imagery.augment import Augment
@@ -37,8 +37,9 @@ from pointseg.losses.functional import cross_entropy, focal
 from pointseg.metrics import scores
 from pointseg.prediction.windows import predict_scene
 from pointseg.samplers.random import Random
+from pointseg.samplers.stratified import Stratified
 from pointseg.training.data import Epoch
-from pointseg.types import IGNORE, Batch
+from pointseg.types import IGNORE, Batch, Sampler
 from tests.conftest import CONF, options
 from tests.test_augment import SIDE, coordinates, every_pixel
 from tests.test_data import CROP, data, dataset, epoch, scene
@@ -49,11 +50,11 @@ from tests.test_metrics import CLASSES, LAND, computed
 from tests.test_training import train
 
 
-@pytest.mark.parametrize("sampler", [name for name in options("sampler") if name not in ("file", "margin")])
+@pytest.mark.parametrize("sampler", options("sampler"))
 def test_01_no_point_is_drawn_where_there_is_no_label(sampler: str, tmp_path: Path) -> None:
     """Nor does one arrive there: every label of an epoch is that of its pixel."""
     chosen = construct(OmegaConf.load(CONF / "sampler" / f"{sampler}.yaml"))
-    built = data(tmp_path, annotate=lambda scene: draw(scene, chosen, 0.9, 0))
+    built = data(tmp_path, annotator=Drawn(chosen, 0.9, 0))
     assert (scene("a", "1").labels == IGNORE).mean() > 0.2
     for shown in epoch(built):
         crop, row, col = shown.points.long().unbind(1)
@@ -88,15 +89,13 @@ def test_02_a_run_with_batches_without_any_point_stays_finite(tmp_path: Path) ->
 
 
 def test_02_crops_around_points_hold_them_and_use_each_equally_often(tmp_path: Path) -> None:
-    def few(scene: Any) -> Any:
-        return draw(scene, Random(), 5, 0)
-
-    built = data(tmp_path, Augment(CROP, scale=2), annotate=few, cropping=AroundPoints(25), batch_size=5)
+    few = Drawn(Random(), 5, 0)
+    built = data(tmp_path, Augment(CROP, scale=2), annotator=few, cropping=AroundPoints(25), batch_size=5)
     batches = epoch(built)
     assert [len(batch.images) for batch in batches] == [5] * 5
     assert all(len(set(batch.points[:, 0].tolist())) == 5 for batch in batches)  # no crop is empty
     loader = built.train_dataloader()
-    kept = [(crop.scene, *crop.kept) for batch in loader.sampler for crop, _ in batch]  # type: ignore[union-attr, misc]
+    kept = [(crop.scene, *crop.anchor) for batch in loader.sampler for crop, _ in batch]  # type: ignore[union-attr, misc]
     assert {kept.count(point) for point in kept} == {2, 3}  # 25 crops about 10 points
     assert len(set(kept)) == 10
 
@@ -121,11 +120,10 @@ def test_04_focal_is_the_paper_s_formula_with_softmax() -> None:
     assert torch.allclose(focal(low, labels, 1, 0), cross_entropy(low, labels))
 
 
-@pytest.mark.parametrize("name", [name for name in options("sampler") if name not in ("file", "margin", "per_object")])
-def test_05_points_losses_and_scores_ignore_the_same_pixels(name: str) -> None:
+@pytest.mark.parametrize("chosen", [Random(), Stratified()])  # those that meet any budget
+def test_05_points_losses_and_scores_ignore_the_same_pixels(chosen: Sampler) -> None:
     """What a budget of everything draws, is trained on at and is scored at, is one and the same set of pixels."""
     whole = scene("a", "1")
-    chosen = construct(OmegaConf.load(CONF / "sampler" / f"{name}.yaml"))
     points = draw(whole, chosen, 1.0, 0)
     drawn = np.full(whole.shape, IGNORE, np.uint8)
     drawn[points.rows.astype(int), points.cols.astype(int)] = points.labels
@@ -260,5 +258,5 @@ def test_12_points_are_drawn_once_and_only_for_training_and_validation(tmp_path:
     assert {file.stem for file in before} == {"a", "b", "c", "e", "f"}
     epoch(built, 0)
     epoch(built, 1)
-    data(tmp_path, annotate=lambda scene: draw(scene, Random(), 0.2, 99))  # what is drawn stays drawn
+    data(tmp_path, annotator=Drawn(Random(), 0.2, 99))  # what is drawn stays drawn
     assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rasterio.transform import Affine
 from shapely.geometry import Polygon
 
-from pointseg.annotation.given import File
+from pointseg.annotation.given import Given
 from pointseg.datasets.field import HELD_OUT, PointScene, field
 from pointseg.errors import InputError
 from pointseg.imagery.rasters import Raster, open_rasters
@@ -22,8 +22,8 @@ READ = {"column": "class", "layer": None, "crs": None, "outside": "skip", "nodat
 SPLIT = {"bands": None, "classes": None, "not_land_cover": [], "val": 0.25, "test": 0.0, "block": 8, "split_seed": 0}
 
 
-def reader(**options: Any) -> File:
-    return File(**{**READ, **options})
+def reader(**options: Any) -> Given:
+    return Given(**{**READ, **options})
 
 
 def placed(file: Path, rasters: list[Raster], **options: Any) -> set[tuple[int, int, int, str]]:
@@ -124,10 +124,12 @@ def test_what_cannot_be_used_is_counted_and_left_out_or_refused(
     assert "2 points lie in no scene" in caplog.text
     assert "1 points lie on pixels without data" in caplog.text
     for rule, count in (("outside", 2), ("nodata", 1)):
-        with pytest.raises(InputError, match=rf"{count} points lie .* sampler\.{rule}=skip"):
+        with pytest.raises(InputError, match=rf"{count} points lie .* annotation\.{rule}=skip"):
             placed(tmp_path / "p.gpkg", rasters, **{rule: "refuse"})
     frame([*used, (20, 20, "water")]).to_file(tmp_path / "q.gpkg")
-    with pytest.raises(InputError, match=r"2 points lie on one pixel with another class.*sampler\.contradicting=skip"):
+    with pytest.raises(
+        InputError, match=r"2 points lie on one pixel with another class.*annotation.contradicting=skip"
+    ):
         placed(tmp_path / "q.gpkg", rasters)
     assert placed(tmp_path / "q.gpkg", rasters, contradicting="skip") == {(0, *used[1])}
     frame(odd[:2]).to_file(tmp_path / "r.gpkg")
@@ -137,12 +139,12 @@ def test_what_cannot_be_used_is_counted_and_left_out_or_refused(
 
 def test_a_file_that_is_none_of_points_is_refused(tmp_path: Path, raster: Raster) -> None:
     frame([(1, 1, "x")]).to_file(tmp_path / "p.gpkg")
-    with pytest.raises(InputError, match=r"no column 'kind' for the class; name it in sampler\.column: class"):
+    with pytest.raises(InputError, match=r"no column 'kind' for the class; name it in annotation.column: class"):
         placed(tmp_path / "p.gpkg", [raster], column="kind")
     with pytest.raises(InputError, match=r"nowhere\.gpkg: no such file"):
         placed(tmp_path / "nowhere.gpkg", [raster])
     frame([(2, 2, "x")]).to_file(tmp_path / "p.gpkg", layer="more")
-    with pytest.raises(InputError, match=r"has the layers p, more; name one in sampler\.layer"):
+    with pytest.raises(InputError, match=r"has the layers p, more; name one in annotation.layer"):
         placed(tmp_path / "p.gpkg", [raster])
     assert placed(tmp_path / "p.gpkg", [raster], layer="more") == {(0, 2, 2, "x")}
     (tmp_path / "bad.gpkg").write_bytes(b"not a database")
@@ -163,7 +165,7 @@ def test_a_file_that_is_none_of_points_is_refused(tmp_path: Path, raster: Raster
 def dataset(tmp_path: Path, clicks: list[tuple[int, int, str]], **options: Any) -> Dataset:
     frame(clicks).to_file(tmp_path / "field.gpkg")
     arguments: dict[str, Any] = {"images": str(tmp_path / "*.tif"), "points": str(tmp_path / "field.gpkg")}
-    return field(sampler=reader(), **{**SPLIT, **arguments, **options})
+    return field(annotation=reader(), **{**SPLIT, **arguments, **options})
 
 
 def of(split: Any) -> set[tuple[float, float, int]]:

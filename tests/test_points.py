@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pointseg.annotation.kept import count, draw, file_of, load, save
+from pointseg.annotation.drawn import count, draw
+from pointseg.annotation.kept import file_of, load, save
 from pointseg.errors import InputError
 from pointseg.samplers.random import Random
 from pointseg.types import IGNORE, Points

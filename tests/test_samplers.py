@@ -14,8 +14,7 @@ from pointseg.samplers.stratified import Stratified, shares
 from pointseg.types import IGNORE, Points, Sampler
 from tests.conftest import CONF, options
 
-OF_THEIR_OWN = ("file", "margin")  # these have test files of their own
-MASK_SAMPLERS = [name for name in options("sampler") if name not in OF_THEIR_OWN]
+SAMPLERS = options("sampler")
 
 
 @st.composite
@@ -24,7 +23,7 @@ def masks(draw: DrawFn) -> np.ndarray:
     return draw(arrays(np.uint8, shape, elements=st.sampled_from([0, 1, 2, 4, IGNORE])))
 
 
-@pytest.fixture(params=MASK_SAMPLERS)
+@pytest.fixture(params=SAMPLERS)
 def sampler(request: pytest.FixtureRequest) -> Sampler:
     built = construct(OmegaConf.load(CONF / "sampler" / f"{request.param}.yaml"))
     assert isinstance(built, Sampler)
@@ -33,7 +32,7 @@ def sampler(request: pytest.FixtureRequest) -> Sampler:
 
 @settings(max_examples=100)
 @given(masks(), st.integers(0, 200), st.integers(0, 2**32))
-@pytest.mark.parametrize("name", MASK_SAMPLERS)
+@pytest.mark.parametrize("name", SAMPLERS)
 def test_every_sampler_keeps_the_contract(name: str, mask: np.ndarray, count: int, seed: int) -> None:
     sampler = construct(OmegaConf.load(CONF / "sampler" / f"{name}.yaml"))
     points: Points = sampler(mask, count, np.random.default_rng(seed))

@@ -20,7 +20,6 @@ from pointseg.training import runs
 from pointseg.training.train import fit, make_trainer
 from pointseg.types import Window
 from tests.conftest import options
-from tests.test_samplers import OF_THEIR_OWN
 
 SCENES = [
     "dataset=synthetic",
@@ -55,12 +54,12 @@ def train(folder: Path, *overrides: str) -> dict[str, Any]:
     return scores
 
 
-GROUPS = ("sampler", "tiles", "loss", "optimizer", "schedule", "model")
+GROUPS = ("sampler", "crops", "loss", "optimizer", "schedule", "model")
 
 
 @pytest.mark.parametrize(
     ("group", "option"),
-    [(group, option) for group in GROUPS for option in options(group) if option not in OF_THEIR_OWN],
+    [(group, option) for group in GROUPS for option in options(group)],
 )
 def test_every_option_takes_a_training_step(group: str, option: str, tmp_path: Path) -> None:
     overrides = [f"{group}={option}", "model.weights=null"]

@@ -1,7 +1,7 @@
 """Points that a person labelled: GeoPackage, GeoJSON, Shapefile, CSV."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,7 +15,7 @@ from rasterio.transform import rowcol
 
 from pointseg.errors import InputError, fault, reading, separately
 from pointseg.imagery.rasters import Raster
-from pointseg.types import Window
+from pointseg.types import Dataset, Points, Scene, Window
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ Rule = Literal["skip", "refuse"]
 
 
 @dataclass(frozen=True)
-class File:
+class Given:
     """The points of a file, as pixels of scenes.
 
     A CSV has the columns x and y (map coordinates; also lon, lat or longitude, latitude) or row and
@@ -45,6 +45,13 @@ class File:
     nodata: Rule
     contradicting: Rule
 
+    def annotate(self, dataset: Dataset, scenes: Sequence[Scene]) -> Iterator[Points]:
+        """The points that the dataset was read with. Raises InputError for a dataset that has none."""
+        if dataset.points is None:
+            raise InputError("annotation=given: this dataset has masks and no points of a person; use dataset=field.")
+        points = dataset.points
+        return (points[scene.id] for scene in scenes)
+
     def read(self, files: Sequence[Path], scenes: Sequence[Raster]) -> pd.DataFrame:
         """The labelled pixels: scene (index into `scenes`), row, col, name (of the class), one line a pixel.
 
@@ -63,7 +70,7 @@ class File:
             raise InputError(f"{what}: not one could be read; mend them first.")
         placed = pd.concat(parts)
         placed["point"] = placed.groupby(["file", "point"]).ngroup()
-        within = inside(placed, scenes)
+        within = in_scene(placed, scenes)
         outside = placed[~placed["point"].isin(placed["point"][within])].drop_duplicates("point")
         self._apply("outside", outside, f"in no scene ({_extents(scenes)})", what)
         placed = placed[within]
@@ -94,7 +101,7 @@ class File:
         )
         found = f"{what}: {len(points)} points lie {where}: {listed}{', …' if len(points) > SHOWN else ''}"
         if getattr(self, rule) == "refuse":
-            fault(f"{found}. Mend the file, or leave them out with sampler.{rule}=skip.")
+            fault(f"{found}. Mend the file, or leave them out with annotation.{rule}=skip.")
         else:
             log.warning("%s. They are left out.", found)
 
@@ -103,7 +110,9 @@ class File:
         frame = self._read(file)
         if self.column not in frame:
             columns = ", ".join(str(column) for column in frame.columns if column != "geometry")
-            raise InputError(f"{file}: no column {self.column!r} for the class; name it in sampler.column: {columns}.")
+            raise InputError(
+                f"{file}: no column {self.column!r} for the class; name it in annotation.column: {columns}."
+            )
         names = frame[self.column].astype("string").str.strip()
         return frame.assign(name=names.mask(names == ""), point=np.arange(len(frame)))
 
@@ -115,7 +124,7 @@ class File:
         with reading(file, "points", "give a GeoPackage, GeoJSON, Shapefile or CSV."):
             layers = geopandas.list_layers(file)["name"].tolist()
             if len(layers) > 1 and self.layer is None:
-                raise InputError(f"{file}: has the layers {', '.join(layers)}; name one in sampler.layer.")
+                raise InputError(f"{file}: has the layers {', '.join(layers)}; name one in annotation.layer.")
             frame = geopandas.read_file(file, layer=self.layer)
         if not isinstance(frame, geopandas.GeoDataFrame):
             raise InputError(f"{file}: has no geometry; give points, or a CSV with x and y.")
@@ -149,11 +158,11 @@ class File:
 
     def _with_crs(self, frame: geopandas.GeoDataFrame, file: Path) -> geopandas.GeoDataFrame:
         if frame.crs is None and self.crs is None:
-            raise InputError(f"{file}: does not say its CRS; give it, as in sampler.crs=EPSG:4326.")
+            raise InputError(f"{file}: does not say its CRS; give it, as in annotation.crs=EPSG:4326.")
         try:
             return frame if frame.crs is not None else frame.set_crs(self.crs)
         except CRSError as error:
-            raise InputError(f"sampler.crs={self.crs}: no CRS of that name is known ({error}).") from error
+            raise InputError(f"annotation.crs={self.crs}: no CRS of that name is known ({error}).") from error
 
 
 def _numeric(frame: pd.DataFrame, columns: tuple[str, str], file: Path) -> None:
@@ -175,7 +184,7 @@ def _place(table: pd.DataFrame, file: Path, scenes: Sequence[Raster]) -> pd.Data
     if "row" in table and "geometry" not in table:
         placed = _by_pixels(table, file, scenes)
     else:
-        with reading(file, "points on the map of the images", "give its CRS, as in sampler.crs=EPSG:4326."):
+        with reading(file, "points on the map of the images", "give its CRS, as in annotation.crs=EPSG:4326."):
             placed = _by_map(table, scenes)
     return placed[["point", "scene", "row", "col", "name"]]
 
@@ -201,17 +210,17 @@ def _by_map(table: pd.DataFrame, scenes: Sequence[Raster]) -> pd.DataFrame:
                 f"{scene.file}: is not georeferenced, so map coordinates cannot be placed in it; give its points as a "
                 "CSV with row and col, or the image as a GeoTIFF with a CRS."
             )
-        there = table.to_crs(scene.crs).geometry
+        geometry = table.to_crs(scene.crs).geometry
         # A point that the scene's CRS cannot express is infinite; it lies outside like any other.
-        known = np.isfinite(there.x) & np.isfinite(there.y)
-        x, y = (np.where(known, axis, -np.inf) for axis in (there.x, there.y))
+        finite = np.isfinite(geometry.x) & np.isfinite(geometry.y)
+        x, y = (np.where(finite, axis, -np.inf) for axis in (geometry.x, geometry.y))
         rows, cols = rowcol(scene.transform, x, y, op=np.floor)
         rows, cols = (np.nan_to_num(axis, nan=-1).clip(-1, 1 << 40) for axis in (rows, cols))
         parts.append(table.assign(scene=i, row=rows.astype("int64"), col=cols.astype("int64")))
     return pd.concat(parts)
 
 
-def inside(placed: pd.DataFrame, scenes: Sequence[Raster]) -> Bool[np.ndarray, "n"]:
+def in_scene(placed: pd.DataFrame, scenes: Sequence[Raster]) -> Bool[np.ndarray, "n"]:
     """Which of the pixels (scene, row, col) lie in their scene; a scene of -1 is none."""
     shapes = np.array([scene.shape for scene in scenes])[placed["scene"]]
     positions = placed[["row", "col"]].to_numpy()

@@ -1,48 +1,27 @@
-"""The annotation of a run: drawn once per scene, kept as files that a person can read."""
+"""The points that a run keeps in its folder, as files that a person can read."""
 
 import csv
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from pointseg.errors import InputError, reading
 from pointseg.files import writing
-from pointseg.types import IGNORE, Points, Sampler, Scene, whole
+from pointseg.types import IGNORE, Dataset, Points, Scene
 
 DENSE = 0.1  # share of a scene's pixels above which drawn points are kept as a mask
 
 
-def draw(scene: Scene, sampler: Sampler, budget: int | float, seed: int) -> Points:
-    """The points of one scene. They depend on the scene, the sampler, the budget and the seed alone."""
-    mask = scene.mask(whole(scene))
-    digest = hashlib.sha256(scene.id.encode()).digest()
-    rng = np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
-    return sampler(mask, count(budget, int((mask != IGNORE).sum()), scene.id), rng)
+@dataclass(frozen=True)
+class Kept:
+    """The points in the folder `points` of a run on the same scenes."""
 
+    folder: Path
 
-def count(budget: int | float, labelled: int, scene: str) -> int:
-    """The number of points that `budget` buys in a scene of `labelled` pixels.
-
-    A whole number is a count, a float in (0, 1] a fraction, rounded and at least one point.
-    Raises InputError for anything else, and for a count above `labelled`.
-    """
-    if isinstance(budget, float):
-        if not 0 < budget <= 1:
-            raise InputError(
-                f"budget={budget}: a fraction of the labelled pixels lies in (0, 1]; for a number of points per scene "
-                "give a whole number, as in budget=100."
-            )
-        return min(max(round(budget * labelled), 1), labelled)
-    if budget <= 0:
-        raise InputError(f"budget={budget}: give at least 1 point per scene, or a fraction such as budget=0.01.")
-    if budget > labelled:
-        raise InputError(
-            f"budget={budget}: scene {scene!r} has only {labelled:,} labelled pixels; give a smaller budget or a "
-            "fraction."
-        )
-    return budget
+    def annotate(self, dataset: Dataset, scenes: Sequence[Scene]) -> Iterator[Points]:
+        return (load(file_of(self.folder, scene), scene, dataset.classes) for scene in scenes)
 
 
 def file_of(folder: Path, scene: Scene) -> Path:

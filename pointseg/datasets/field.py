@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import UInt8
 
-from pointseg.annotation import kept as annotation
-from pointseg.annotation.given import File, inside
+from pointseg.annotation import kept
+from pointseg.annotation.given import Given, in_scene
 from pointseg.datasets.folder import COLOURS
 from pointseg.errors import InputError, fault
 from pointseg.imagery.rasters import Raster, find, open_rasters
@@ -62,10 +62,10 @@ def field(
     test: float,
     block: int,
     split_seed: int,
-    sampler: File,
+    annotation: Given,
     points: str | Sequence[str] | None,
 ) -> Dataset:
-    """The images, and the points on them of the files `points` as `sampler` reads them.
+    """The images, and the points on them of the files `points` as `annotation` reads them.
 
     images: files, folders or patterns. bands: numbers of the bands to use, from 1, the RGB bands first
         for pretrained weights; None: all but an alpha band.
@@ -75,43 +75,17 @@ def field(
     points: a file or several, or the folder `points` of a run on the same images.
     Raises InputError for images or points that cannot be used.
     """
-    if not isinstance(sampler, File):
-        raise InputError("dataset=field has no masks to draw points from; its points come from sampler=file.")
     if points is None:
         raise InputError("points: give the file of labelled points, as in points=field.gpkg.")
-    if not (0 < val < 1 and 0 <= test < 1 and val + test < 1) or block < 1:
-        raise InputError(
-            f"dataset.val={val}, dataset.test={test}, dataset.block={block}: give shares between 0 and 1 that "
-            "leave some to training, and a block of 1 pixel at least."
-        )
+    blocks = Blocks({"val": val, "test": test}, block, split_seed)
     rasters = open_rasters(find(images, "dataset.images"), bands)
     if not rasters:  # and the faults are collected
         raise InputError(f"dataset.images={images}: not one image could be read.")
-    files = [Path(file) for file in ([points] if isinstance(points, str) else points)]
-    if len(files) == 1 and files[0].is_dir():
-        table, split = _reloaded(files[0], rasters)
-    else:
-        table = sampler.read(files, rasters)
-        split = _split(table, [raster.id for raster in rasters], {"val": val, "test": test}, block, split_seed)
-        _warn(table, split)
+    table, split = _labelled([points] if isinstance(points, str) else points, rasters, annotation, blocks)
     names = list(classes) if classes is not None else _names(table, points)
-    if unknown := sorted(set(table["name"]) - set(names)):
-        counts = ", ".join(f"{name} ({int((table['name'] == name).sum())})" for name in unknown)
-        fault(f"points={points}: there are classes that dataset.classes does not name: {counts}; add them, or mend it.")
-        named = table["name"].isin(names)
-        table, split = table[named].reset_index(drop=True), split[named.to_numpy()]
-    if len(names) < 2:
-        raise InputError(f"points={points}: one class ({', '.join(names)}) is no map; label points of at least two.")
-    if wrong := set(not_land_cover) - set(names):
-        raise InputError(f"dataset.not_land_cover: {', '.join(sorted(wrong))} is no class; {', '.join(names)} are.")
-    labels = table["name"].map({name: label for label, name in enumerate(names)}).to_numpy(np.int64)
-    by_split: dict[str, list[PointScene]] = {}
-    for name in ("train", "val", *(["test"] if (split == "test").any() else [])):
-        chosen = split == name
-        by_split[name] = [
-            PointScene(f"{rasters[i].id}{HELD_OUT[name]}", rasters[i], _points(rows, labels[chosen][rows.index]))
-            for i, rows in table[chosen].reset_index(drop=True).groupby("scene")
-        ]
+    table, split = _of_classes(table, split, names, points)
+    _check_classes(names, not_land_cover, points)
+    by_split = _scenes(table, split, names, rasters)
     return Dataset(
         tuple(names),
         _palette(classes, names),
@@ -121,6 +95,72 @@ def field(
         bands=rasters[0].bands,
         points={scene.id: scene.points for held in by_split.values() for scene in held},
     )
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """What is held out: about these shares of the points, in whole blocks of `side` pixels a side, by the seed.
+
+    Raises InputError where they cannot be.
+    """
+
+    shares: Mapping[str, float]
+    side: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        val, test = self.shares["val"], self.shares["test"]
+        if not (0 < val < 1 and 0 <= test < 1 and val + test < 1) or self.side < 1:
+            raise InputError(
+                f"dataset.val={val}, dataset.test={test}, dataset.block={self.side}: give shares between 0 and 1 that "
+                "leave some to training, and a block of 1 pixel at least."
+            )
+
+
+def _labelled(
+    points: Sequence[str], rasters: Sequence[Raster], annotation: Given, blocks: Blocks
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """The labelled pixels of the files, or of a run's folder (see `Given.read`), and the split of each."""
+    files = [Path(file) for file in points]
+    if len(files) == 1 and files[0].is_dir():
+        return _reloaded(files[0], rasters)
+    table = annotation.read(files, rasters)
+    split = _split(table, [raster.id for raster in rasters], blocks)
+    _warn(table, split)
+    return table, split
+
+
+def _of_classes(
+    table: pd.DataFrame, split: np.ndarray, names: Sequence[str], points: str | Sequence[str]
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """The labelled pixels of these classes alone. Raises InputError where there are others."""
+    named = table["name"].isin(names)
+    if not named.all():
+        counts = ", ".join(f"{name} ({n})" for name, n in table["name"][~named].value_counts().sort_index().items())
+        fault(f"points={points}: there are classes that dataset.classes does not name: {counts}; add them, or mend it.")
+    return table[named].reset_index(drop=True), split[named.to_numpy()]
+
+
+def _check_classes(names: Sequence[str], not_land_cover: Sequence[str], points: str | Sequence[str]) -> None:
+    if len(names) < 2:
+        raise InputError(f"points={points}: has only one class ({', '.join(names)}); label points of at least two.")
+    if wrong := set(not_land_cover) - set(names):
+        raise InputError(f"dataset.not_land_cover: {', '.join(sorted(wrong))} is no class; {', '.join(names)} are.")
+
+
+def _scenes(
+    table: pd.DataFrame, split: np.ndarray, names: Sequence[str], rasters: Sequence[Raster]
+) -> dict[str, list[PointScene]]:
+    """The scenes of each split: the rasters with points of it, each with these points."""
+    labels = table["name"].map({name: label for label, name in enumerate(names)}).to_numpy(np.int64)
+    by_split: dict[str, list[PointScene]] = {}
+    for name in ("train", "val", *(["test"] if (split == "test").any() else [])):
+        chosen = split == name
+        by_split[name] = [
+            PointScene(f"{rasters[i].id}{HELD_OUT[name]}", rasters[i], _points(rows, labels[chosen][rows.index]))
+            for i, rows in table[chosen].reset_index(drop=True).groupby("scene")
+        ]
+    return by_split
 
 
 def _names(table: pd.DataFrame, points: str | Sequence[str]) -> list[str]:
@@ -146,27 +186,22 @@ def _palette(classes: Mapping[str, str] | Sequence[str] | None, names: Sequence[
     return np.array([[c >> 16 & 255, c >> 8 & 255, c & 255] for c in colours], np.uint8)
 
 
-def _split(table: pd.DataFrame, ids: Sequence[str], shares: Mapping[str, float], block: int, seed: int) -> np.ndarray:
+def _split(table: pd.DataFrame, ids: Sequence[str], blocks: Blocks) -> np.ndarray:
     """train, val or test for each line, by whole blocks: about the share of each.
 
     A block's side follows from its place and the seed alone, so that points added later move none of the
     others. A block whose points are the last of a class in training stays there.
     """
-    # A point in two scenes is one piece of ground: the block of its first scene counts for both.
-    first = table.drop_duplicates("point").set_index("point")
-    places = [
-        f"{ids[scene]}/{row // block}/{col // block}" for scene, row, col in first[["scene", "row", "col"]].to_numpy()
-    ]
-    block_of = table["point"].map(dict(zip(first.index, places, strict=True)))
-    drawn = {place: _uniform(f"{seed}/{place}") for place in set(places)}
+    block_of = _block_of(table, ids, blocks.side)
+    drawn = {place: _uniform(f"{blocks.seed}/{place}") for place in set(block_of)}
     split = pd.Series("train", table.index)
     start = 0.0
-    for name, share in shares.items():
-        drawn_here = [place for place, value in drawn.items() if start <= value < start + share]
+    for name, share in blocks.shares.items():
+        within = [place for place, value in drawn.items() if start <= value < start + share]
         # Of few blocks perhaps none: then the nearest one to the share that may go.
-        nearest = sorted(set(drawn) - set(drawn_here), key=drawn.__getitem__) if share else []
-        for place in [*sorted(drawn_here), *nearest]:
-            if place not in drawn_here and (split == name).any():
+        nearest = sorted(set(drawn) - set(within), key=drawn.__getitem__) if share else []
+        for place in [*sorted(within), *nearest]:
+            if place not in within and (split == name).any():
                 break
             members = block_of == place
             if set(table["name"][members]) <= set(table["name"][~members & (split == "train").to_numpy()]):
@@ -178,6 +213,15 @@ def _split(table: pd.DataFrame, ids: Sequence[str], shares: Mapping[str, float],
             "the last of a class from training; label more points, or lower dataset.block."
         )
     return np.asarray(split, str)
+
+
+def _block_of(table: pd.DataFrame, ids: Sequence[str], side: int) -> "pd.Series[str]":
+    """The block of each line. A point in two scenes is one piece of ground: its block is that of its first scene."""
+    first = table.drop_duplicates("point").set_index("point")
+    places = [
+        f"{ids[scene]}/{row // side}/{col // side}" for scene, row, col in first[["scene", "row", "col"]].to_numpy()
+    ]
+    return table["point"].map(dict(zip(first.index, places, strict=True)))
 
 
 def _uniform(text: str) -> float:
@@ -201,7 +245,7 @@ def kept_points(folder: Path, raster: Raster) -> pd.DataFrame:
     """row, col, name and split of the points that a run keeps in `folder` of this raster; there may be none."""
     files = {split: folder / f"{raster.id}{suffix}.csv" for split, suffix in HELD_OUT.items()}
     parts = [
-        pd.DataFrame(annotation.read(file), columns=["row", "col", "name"]).assign(split=split)
+        pd.DataFrame(kept.read(file), columns=["row", "col", "name"]).assign(split=split)
         for split, file in files.items()
         if file.is_file()
     ]
@@ -214,7 +258,7 @@ def _reloaded(folder: Path, rasters: Sequence[Raster]) -> tuple[pd.DataFrame, np
     table = pd.concat(parts, ignore_index=True)
     if table.empty:
         raise InputError(f"points={folder}: holds no points of these scenes; it has no {rasters[0].id}.csv.")
-    if len(beyond := table[~inside(table, rasters)]):
+    if len(beyond := table[~in_scene(table, rasters)]):
         listed = ", ".join(f"{rasters[row.scene].id}: row {row.row}, col {row.col}" for row in beyond[:5].itertuples())
         raise InputError(f"points={folder}: {len(beyond)} points lie outside their scenes ({listed}, …); restore them.")
     return table, np.asarray(table["split"], str)

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from sklearn.model_selection import GroupKFold, KFold
 
 from pointseg import plots
-from pointseg.annotation import kept
+from pointseg.annotation.drawn import draw
 from pointseg.errors import InputError
 from pointseg.files import writing
 from pointseg.imagery import rasters
@@ -111,7 +111,7 @@ def _sample(model: Trained, data: PointData, budget: int | float | None) -> Samp
     if budget is None:
         drawn = [data.points[scene.id] for scene in scenes]
     else:
-        drawn = [kept.draw(scene, Random(), budget, data.seed) for scene in scenes]
+        drawn = [draw(scene, Random(), budget, data.seed) for scene in scenes]
     labelled = [(scene, found) for scene, found in zip(scenes, drawn, strict=True) if len(found)]
     names = sorted({scene.group for scene, _ in labelled})
     what = "points of the run in" if budget is None else "pixels drawn at random from the masks of"

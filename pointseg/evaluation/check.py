@@ -40,10 +40,10 @@ class Findings:
 
 def audit(cfg: DictConfig) -> list[str]:
     """The faults of the dataset that `cfg` names; conf/check.yaml says what each key means."""
-    config = values(cfg, "dataset", "sampler", "points")
+    config = values(cfg, "dataset", "annotation", "points")
     findings, dataset = Findings(), None
     with collected() as faults:
-        dataset = construct(config["dataset"], sampler=construct(config["sampler"]), points=config["points"])
+        dataset = construct(config["dataset"], annotation=construct(config["annotation"]), points=config["points"])
         _compare(dataset, findings)
         _count(dataset, findings)
         if config["dataset"]["_target_"] in CUT:

@@ -47,15 +47,15 @@ class Augment:
         )
 
     def window(
-        self, window: Window, shape: Shape, rng: np.random.Generator, kept: tuple[float, float] | None = None
+        self, window: Window, shape: Shape, rng: np.random.Generator, anchor: tuple[float, float] | None = None
     ) -> Window:
-        """`window` enlarged or shrunk by the random scale about the position `kept`, or a random pixel of the scene.
+        """`window` enlarged or shrunk by the random scale about the position `anchor`, or a random pixel of the scene.
 
         About its centre would not do: that of an overhanging window may lie outside the scene.
         """
         factor = float(self.scale ** rng.uniform(-1, 1))
         side = round(window.height * factor)
-        row, col = kept or (
+        row, col = anchor or (
             rng.uniform(max(window.row, 0), min(window.row + window.height, shape[0])),
             rng.uniform(max(window.col, 0), min(window.col + window.width, shape[1])),
         )

@@ -20,7 +20,7 @@ class Crop(NamedTuple):
 
     scene: int
     window: Window
-    kept: tuple[float, float] | None
+    anchor: tuple[float, float] | None
 
 
 @runtime_checkable

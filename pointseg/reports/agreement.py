@@ -23,9 +23,9 @@ def table(of: list[Run]) -> pd.DataFrame:
     first = {", ".join(f"{key} {run.value(key)}" for key in factors): run for run in reversed(of)}
     rows: list[dict[str, Any]] = []
     for setting, run in sorted(first.items()):
-        config = values(read_config(run.folder / "config.yaml"), "dataset", "sampler", "points")
+        config = values(read_config(run.folder / "config.yaml"), "dataset")
         if config["dataset"]["_target_"] in CUT:
-            dataset = construct(config["dataset"], sampler=construct(config["sampler"]), points=config["points"])
+            dataset = construct(config["dataset"])
             rows += [{"setting": setting, "split": split} | row for split, row in _rows(dataset)]
     return pd.DataFrame(rows)
 

@@ -7,7 +7,6 @@ outline; equally many of each predicted class, because a rare class is what a ne
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,11 +14,10 @@ import pandas as pd
 from jaxtyping import Bool
 
 from pointseg import progress
-from pointseg.annotation import kept as annotation
 from pointseg.errors import InputError
-from pointseg.prediction.trained import Accelerator, Trained, load_run
+from pointseg.prediction.trained import Trained
 from pointseg.prediction.windows import predict_scene, strips
-from pointseg.types import IGNORE, Dataset, Points, Scene, Window, whole
+from pointseg.types import Window
 
 log = logging.getLogger(__name__)
 
@@ -41,89 +39,6 @@ class Rules:
                 f"count={self.count}, share={self.share}, distance={self.distance}: give 1 point at least, a share in "
                 "(0, 1] and a distance from 0 on."
             )
-
-
-@dataclass(frozen=True)
-class Margin:
-    """The points of an earlier run, and those that its network suggests, labelled by the masks: one round.
-
-    run: the earlier run's folder; its points on the training and validation scenes are kept.
-    share, distance: see Rules.
-    """
-
-    run: str
-    share: float
-    distance: float
-
-    def annotate(self, dataset: Dataset, budget: int | float, seed: int, accelerator: Accelerator) -> dict[str, Points]:
-        """The points of every training and validation scene, by its id.
-
-        The training scenes have `budget` points each on average, and those that are added lie wherever they are
-        worth most; a pixel without a label in its mask is never one. Raises InputError where the earlier run has
-        as many already, has other classes, or too few pixels lie far enough apart.
-        """
-        model = self._network(dataset, accelerator)
-        scenes, kept = dataset.splits["train"], self._kept(dataset)
-        there = [kept[scene.id] for scene in scenes]
-        rules = Rules(self._missing(scenes, sum(map(len, there)), budget), self.share, self.distance, seed)
-        pixels = sample(model, scenes, lambda scene, window: np.ones(window[2:], bool), model.batch_size, seed)
-        pixels["label"] = _labels(pixels, scenes)
-        taken = pd.concat(pd.DataFrame({"row": at.rows, "col": at.cols, "scene": i}) for i, at in enumerate(there))
-        refused = int((choose(pixels, taken, rules)["label"] == IGNORE).sum())
-        chosen = choose(pixels[pixels["label"] != IGNORE], taken, rules)
-        if len(chosen) < rules.count:
-            raise InputError(
-                f"Only {len(chosen):,} of the {rules.count:,} points wanted lie {self.distance:g} pixels apart; lower "
-                "sampler.distance or raise sampler.share."
-            )
-        log.info("Suggested: %d points; %d more lay where the masks have no label", len(chosen), refused)
-        return kept | {
-            scene.id: _joined(kept[scene.id], chosen[chosen["scene"] == i]) for i, scene in enumerate(scenes)
-        }
-
-    def _network(self, dataset: Dataset, accelerator: Accelerator) -> Trained:
-        model = load_run(Path(self.run), "best", accelerator, flips=False)
-        if model.classes != dataset.classes:
-            raise InputError(
-                f"sampler.run={self.run}: was trained on the classes {', '.join(model.classes)}, but the dataset has "
-                f"{', '.join(dataset.classes)}; suggest with a run on the same dataset."
-            )
-        return model
-
-    def _kept(self, dataset: Dataset) -> dict[str, Points]:
-        folder = Path(self.run) / "points"
-        return {
-            scene.id: annotation.load(annotation.file_of(folder, scene), scene, dataset.classes)
-            for scene in [*dataset.splits["train"], *dataset.splits["val"]]
-        }
-
-    def _missing(self, scenes: Sequence[Scene], there: int, budget: int | float) -> int:
-        """The points that `budget` buys in all scenes beyond the number that is there."""
-        labelled = {scene.id: int((scene.mask(whole(scene)) != IGNORE).sum()) for scene in scenes}
-        total = sum(annotation.count(budget, number, scene) for scene, number in labelled.items())
-        if total <= there:
-            raise InputError(
-                f"budget={budget}: {total:,} points in all, but sampler.run={self.run} has {there:,} of them already; "
-                "give a larger budget."
-            )
-        return total - there
-
-
-def _labels(pixels: pd.DataFrame, scenes: Sequence[Scene]) -> "pd.Series[int]":
-    """What the masks say at the pixels: a class or IGNORE."""
-    parts = [
-        pd.Series(scenes[i].mask(whole(scenes[i]))[there["row"], there["col"]], there.index)
-        for i, there in pixels.groupby("scene")
-    ]
-    return pd.concat(parts)
-
-
-def _joined(kept: Points, chosen: pd.DataFrame) -> Points:
-    return Points(
-        np.concatenate([kept.rows, chosen["row"].to_numpy(np.float64)]),
-        np.concatenate([kept.cols, chosen["col"].to_numpy(np.float64)]),
-        np.concatenate([kept.labels, chosen["label"].to_numpy(np.int64)]),
-    )
 
 
 def sample(

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 # Keys that say where and how fast a run computes, not what: it may be resumed with others. A key covers those below it.
 MACHINE = (
-    *("resume", "num_workers", "compile", "dataset.root", "sampler.run"),
+    *("resume", "num_workers", "compile", "dataset.root", "annotation.run"),
     *("trainer.accelerator", "trainer.enable_progress_bar"),
 )
 

@@ -2,7 +2,7 @@
 
 import logging
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from operator import index
 from pathlib import Path
@@ -16,7 +16,8 @@ from torch import distributed
 from torch.utils.data import DataLoader, Sampler
 
 from pointseg import progress
-from pointseg.annotation import kept as annotation
+from pointseg.annotation import kept
+from pointseg.annotation.annotator import Annotator
 from pointseg.errors import InputError
 from pointseg.imagery.augment import Augment
 from pointseg.imagery.crops import Crop, Cropping, read
@@ -108,10 +109,10 @@ class Crops(torch.utils.data.Dataset[Batch]):
         return Batch(images, torch.from_numpy(np.concatenate(positions)).float(), torch.from_numpy(labels), scenes)
 
     def _crop(self, request: Request) -> tuple[np.ndarray, Points]:
-        index, window, kept = request.crop
+        index, window, anchor = request.crop
         scene = self.scenes[index]
         rng = np.random.default_rng(request.seed)
-        window = self.augment.window(window, scene.shape, rng, kept)
+        window = self.augment.window(window, scene.shape, rng, anchor)
         return self.augment(read(scene, window), self.points[index].crop(window), rng)
 
 
@@ -140,7 +141,7 @@ class Evaluation(torch.utils.data.Dataset[LabelledScene | None]):
 class PointData(lightning.LightningDataModule):
     """Crops of the training scenes with their points; whole scenes for evaluation.
 
-    annotate: a training or validation scene → its points, asked once.
+    annotator: labels each training and validation scene, once.
     folder: where the points of this run are kept, and read from.
     seed: decides the crops of every epoch and their augmentation.
     """
@@ -148,7 +149,7 @@ class PointData(lightning.LightningDataModule):
     def __init__(
         self,
         dataset: Dataset,
-        annotate: Callable[[Scene], Points],
+        annotator: Annotator,
         folder: Path,
         cropping: Cropping,
         augment: Augment,
@@ -158,7 +159,7 @@ class PointData(lightning.LightningDataModule):
         seed: int,
     ) -> None:
         super().__init__()
-        self.dataset, self.annotate, self.folder = dataset, annotate, folder
+        self.dataset, self.annotator, self.folder = dataset, annotator, folder
         self.cropping, self.augment, self.crop_size = cropping, augment, crop_size
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.points: dict[str, Points] = {}
@@ -166,17 +167,18 @@ class PointData(lightning.LightningDataModule):
 
     def prepare_data(self) -> None:
         """Have the scenes annotated and keep the points in `folder`; what lies there already stays."""
-        missing = [scene for scene in self._labelled() if not annotation.file_of(self.folder, scene).exists()]
-        for scene in progress.over(missing, "drawing points, once", "scene"):
-            points, drawn = self.annotate(scene), self.dataset.points is None
-            annotation.save(points, self.folder, scene, self.dataset.classes, drawn)
+        missing = [scene for scene in self._labelled() if not kept.file_of(self.folder, scene).exists()]
+        drawn = self.dataset.points is None
+        annotated = self.annotator.annotate(self.dataset, missing) if missing else ()
+        for scene, points in zip(progress.over(missing, "drawing points, once", "scene"), annotated, strict=True):
+            kept.save(points, self.folder, scene, self.dataset.classes, drawn)
 
     def setup(self, stage: str) -> None:
         """Read the points from `folder`, once, and warn of classes that have none to be learnt from."""
         if self.points:
             return  # Lightning calls this again after runs.build has
         self.points = {
-            scene.id: annotation.load(annotation.file_of(self.folder, scene), scene, self.dataset.classes)
+            scene.id: kept.load(kept.file_of(self.folder, scene), scene, self.dataset.classes)
             for scene in self._labelled()
         }
         counts = dict(zip(self.dataset.classes, self.counts, strict=True))

@@ -8,8 +8,7 @@ scores.json   validation and test scores      events.out…  TensorBoard
 import json
 import logging
 import os
-from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +16,17 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pointseg.annotation import kept
+from pointseg.annotation.annotator import Annotator
+from pointseg.annotation.kept import Kept
 from pointseg.config import Node, TrainConfig, construct, parse, read
 from pointseg.errors import InputError, reading
 from pointseg.files import writing
 from pointseg.models.networks import build_network
 from pointseg.models.weights import read_checkpoint, restore
-from pointseg.prediction.trained import Accelerator, checkpoint_file, config_file
-from pointseg.suggestions.margin import Margin
+from pointseg.prediction.trained import checkpoint_file, config_file
 from pointseg.training.data import PointData
 from pointseg.training.system import PointSeg
-from pointseg.types import Dataset, Points, Sampler, Scene
+from pointseg.types import Dataset
 
 log = logging.getLogger(__name__)
 
@@ -44,13 +43,19 @@ def build(config: TrainConfig, folder: Path) -> tuple[PointData, PointSeg]:
         raise InputError(f"crop_size={config.crop_size}: give the side of the crops, in pixels.")
     if not 0 <= config.overlap < config.crop_size:
         raise InputError(f"overlap={config.overlap}: give 0 to {config.crop_size - 1} pixels, less than crop_size.")
-    sampler = construct(config.sampler)
-    dataset = construct(config.dataset, sampler=sampler, points=config.points)
+    annotator = construct(
+        config.annotation,
+        sampler=construct(config.sampler),
+        budget=config.budget,
+        seed=config.seed,
+        accelerator="cpu" if on_cpu(config) else "auto",
+    )
+    dataset = construct(config.dataset, annotation=annotator, points=config.points)
     # Before the points: weights that do not fit are found at once.
     model = build_network(config.model, len(dataset.classes), dataset.bands)
     data = PointData(
         dataset,
-        _annotator(config, dataset, sampler),
+        _annotator(config, annotator, dataset),
         folder / "points",
         construct(config.crops),
         construct(config.augment, crop_size=config.crop_size),
@@ -75,26 +80,13 @@ def build(config: TrainConfig, folder: Path) -> tuple[PointData, PointSeg]:
     return data, system
 
 
-def _annotator(config: TrainConfig, dataset: Dataset, sampler: Any) -> Callable[[Scene], Points]:
-    if not isinstance(sampler, Margin) or config.points is not None:
-        return partial(_annotate, config, dataset, sampler)
-    accelerator: Accelerator = "cpu" if on_cpu(config) else "auto"
-    # Over all scenes at once, and only where a scene has no points yet.
-    chosen = cache(partial(sampler.annotate, dataset, config.budget, config.seed, accelerator))
-    return lambda scene: chosen()[scene.id]
-
-
-def _annotate(config: TrainConfig, dataset: Dataset, sampler: Any, scene: Scene) -> Points:
-    """The points of a scene: given with the dataset, or in the folder `points`, or drawn by the sampler."""
-    if dataset.points is not None:
-        return dataset.points[scene.id]
+def _annotator(config: TrainConfig, given: Annotator, dataset: Dataset) -> Annotator:
+    """The configured one; but `points` of a dataset with masks is the folder of a run, whose points are used again."""
+    if config.points is None or dataset.points is not None:
+        return given
     if isinstance(config.points, list):
-        raise InputError(f"points={config.points}: files of points need dataset=field; here it is one run's folder.")
-    if config.points is not None:
-        return kept.load(kept.file_of(Path(config.points), scene), scene, dataset.classes)
-    if not isinstance(sampler, Sampler):
-        raise InputError("sampler=file needs dataset=field, whose images have no masks to draw points from.")
-    return kept.draw(scene, sampler, config.budget, config.seed)
+        raise InputError(f"points={config.points}: several files need dataset=field; give one run's folder of points.")
+    return Kept(Path(config.points))
 
 
 def _schedule(node: Node, optimizer: torch.optim.Optimizer, steps: int) -> Any:

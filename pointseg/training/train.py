@@ -177,7 +177,7 @@ def _hparams(config: TrainConfig, choices: dict[str, Any]) -> dict[str, Any]:
 
     TensorBoard sorts the names and at first shows five columns: the prefix puts the details last.
     """
-    named = {group: str(choices.get(group)) for group in ("dataset", "loss", "model", "sampler")}
+    named = {group: str(choices.get(group)) for group in ("dataset", "loss", "model", "annotation", "sampler")}
     nodes = {"dataset": config.dataset, "loss": config.loss, "optimizer": config.optimizer}
     details: dict[str, Any] = {
         f"{group}.{key}": value

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pointseg.annotation import kept as annotation
+from pointseg.annotation import kept
 from pointseg.errors import InputError
-from pointseg.suggestions import margin
-from pointseg.suggestions.margin import Margin
+from pointseg.suggestions import annotator
+from pointseg.suggestions.annotator import Suggested
 from pointseg.types import IGNORE, Dataset, Points, whole
 from tests.conftest import ArrayScene, Outcome
 from tests.site import NAMES
@@ -34,13 +34,18 @@ def scenes(number: int) -> list[ArrayScene]:
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Dataset]:
     """The folder of a run that has its points, and its dataset; the network is `edge`."""
-    monkeypatch.setattr(margin, "load_run", lambda *args, **kwargs: model(edge))
+    monkeypatch.setattr(annotator, "load_run", lambda *args, **kwargs: model(edge))
     splits = {"train": scenes(1), "val": scenes(2)}
     for scene in [*splits["train"], *splits["val"]]:
         left = (scene.labels != IGNORE) & (np.arange(60) < 20)
         flat = np.random.default_rng(0).choice(np.flatnonzero(left), EACH, replace=False)
-        annotation.save(Points.of_pixels(scene.labels, flat), tmp_path / "points", scene, NAMES, drawn=True)
+        kept.save(Points.of_pixels(scene.labels, flat), tmp_path / "points", scene, NAMES, drawn=True)
     return tmp_path, Dataset(NAMES, np.zeros((3, 3), np.uint8), (True,) * 3, splits)
+
+
+def annotated(dataset: Dataset, chosen: Suggested) -> dict[str, Points]:
+    scenes = [*dataset.splits["train"], *dataset.splits["val"]]
+    return dict(zip((scene.id for scene in scenes), chosen.annotate(dataset, scenes), strict=True))
 
 
 @pytest.mark.parametrize("distance", [0, 3])
@@ -49,14 +54,14 @@ def test_a_round_adds_labelled_points_to_those_of_the_run(
 ) -> None:
     folder, dataset = run
     caplog.set_level(logging.INFO)
-    found = Margin(str(folder), 0.2, distance).annotate(dataset, 2 * EACH, 0, "cpu")
+    found = annotated(dataset, Suggested(str(folder), 0.2, distance, 2 * EACH, 0, "cpu"))
     assert sum(len(found[scene.id]) for scene in dataset.splits["train"]) == 4 * EACH
     for scene in [*dataset.splits["train"], *dataset.splits["val"]]:
-        there = annotation.load(annotation.file_of(folder / "points", scene), scene, NAMES)
+        labelled = kept.load(kept.file_of(folder / "points", scene), scene, NAMES)
         points = found[scene.id]
         rows, cols = points.rows.astype(int), points.cols.astype(int)
-        assert (rows[:EACH] == there.rows).all()
-        assert (cols[:EACH] == there.cols).all()
+        assert (rows[:EACH] == labelled.rows).all()
+        assert (cols[:EACH] == labelled.cols).all()
         assert (points.labels == scene.mask(whole(scene))[rows, cols]).all()
         assert (points.labels != IGNORE).all()
         assert (cols[EACH:] < 20).all()  # where the network is unsure
@@ -71,20 +76,20 @@ def test_a_round_adds_labelled_points_to_those_of_the_run(
     ("budget", "distance", "message"),
     [
         (EACH, 3, "has 20 of them already; give a larger budget"),
-        (1000, 30, "of the 1,980 points wanted lie 30 pixels apart; lower sampler.distance"),
+        (1000, 30, "of the 1,980 points wanted lie 30 pixels apart; lower annotation.distance"),
     ],
 )
 def test_a_round_that_cannot_be(run: tuple[Path, Dataset], budget: int, distance: int, message: str) -> None:
     folder, dataset = run
     with pytest.raises(InputError, match=message):
-        Margin(str(folder), 0.2, distance).annotate(dataset, budget, 0, "cpu")
+        annotated(dataset, Suggested(str(folder), 0.2, distance, budget, 0, "cpu"))
 
 
 def test_a_run_of_other_classes(run: tuple[Path, Dataset]) -> None:
     folder, dataset = run
     other = Dataset(("a", "b", "c"), dataset.palette, dataset.land_cover, dataset.splits)
     with pytest.raises(InputError, match="but the dataset has a, b, c"):
-        Margin(str(folder), 0.2, 3).annotate(other, 99, 0, "cpu")
+        annotated(other, Suggested(str(folder), 0.2, 3, 99, 0, "cpu"))
 
 
 def read(run: Path, split: str) -> set[tuple[Any, ...]]:
@@ -101,7 +106,7 @@ def test_rounds_go_on_and_are_reported(command: Callable[..., Outcome], tmp_path
     job += ["start=3", "random=[5]", "hydra.run.dir=sweep/seed0"]
     first = command(*job, "rounds=[5]")
     assert first.code == 0, first.output
-    runs = [tmp_path / f"sweep/seed0/{name}" for name in ("random_budget3", "margin_budget5", "margin_budget8")]
+    runs = [tmp_path / f"sweep/seed0/{name}" for name in ("random_budget3", "suggested_budget5", "suggested_budget8")]
     before = {file: file.stat().st_mtime_ns for file in runs[1].rglob("*.*")}
     more = command(*job, "rounds=[5,8]")
     assert more.code == 0, more.output
