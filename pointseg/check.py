@@ -14,9 +14,9 @@ from pointseg.config import CONF, check_keys
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="check")
 def main(cfg: DictConfig) -> None:
     check_keys(cfg, "check")
-    from pointseg.evaluation.check import audit  # imports torch: see train.py
+    from pointseg.evaluation.check import check  # imports torch: see train.py
 
-    sys.exit(1 if audit(cfg) else 0)
+    sys.exit(1 if check(cfg) else 0)
 
 
 if __name__ == "__main__":

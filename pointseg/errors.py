@@ -1,11 +1,14 @@
-"""The one error a user is meant to read, and how it is raised, collected, or made of a library's own."""
+"""The one error that a user is meant to read: raised alone, several together, or made of a library's own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from pathlib import Path
+from types import TracebackType
 
 from hydra.errors import CompactHydraException
+
+REASON = 300  # characters that are shown of a library's own words
+SHOWN = 20  # faults that one message lists
 
 
 class InputError(CompactHydraException):
@@ -16,39 +19,55 @@ class InputError(CompactHydraException):
     """
 
 
-REASON = 300  # characters that are shown of a library's own words
+class InputErrorGroup(InputError, ExceptionGroup[InputError]):  # noqa: N818 (named as Python's own groups are)
+    """Several faults of one input, to be mended together; `exceptions` are the single ones."""
 
-_collected: ContextVar[list[InputError] | None] = ContextVar("collected", default=None)
+    def __new__(cls, faults: Sequence[InputError]) -> "InputErrorGroup":
+        listed = [f"{number:3}. {fault}" for number, fault in enumerate(faults[:SHOWN], 1)]
+        more = [f"and {len(faults) - SHOWN} more."] if len(faults) > SHOWN else []
+        return super().__new__(cls, "\n".join([f"{len(faults)} faults:", *listed, *more]), faults)
 
-
-@contextmanager
-def collected() -> Iterator[list[InputError]]:
-    """Within it, readers go on after a fault that leaves others to be found; the list fills with them."""
-    faults: list[InputError] = []
-    token = _collected.set(faults)
-    try:
-        with separately():
-            yield faults
-    finally:
-        _collected.reset(token)
+    def __str__(self) -> str:
+        return self.message
 
 
-@contextmanager
-def separately() -> Iterator[None]:
-    """Work that the work after it can do without: its InputError ends both, or (in `collected`) itself alone."""
-    try:
-        yield
-    except InputError as error:
-        faults = _collected.get()
-        if faults is None:
-            raise
-        faults.append(error)
+class Faults:
+    """Within it, each step is tried whatever became of the others; at its end it raises all their InputErrorGroup.
+
+    with Faults() as faults:
+        for file in files:
+            with faults.step():
+                read(file)
+    """
+
+    def __init__(self) -> None:
+        self.found: list[InputError] = []
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        try:
+            yield
+        except InputError as error:
+            self.found += single(error)
+
+    def add(self, message: str) -> None:
+        self.found.append(InputError(message))
+
+    def __enter__(self) -> "Faults":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None and self.found:
+            raise self.found[0] if len(self.found) == 1 else InputErrorGroup(self.found)
 
 
-def fault(message: str) -> None:
-    """Raise InputError, or (in `collected`) note it and return."""
-    with separately():
-        raise InputError(message)
+def single(error: InputError) -> list[InputError]:
+    """The faults that an error stands for."""
+    if not isinstance(error, InputErrorGroup):
+        return [error]
+    return [fault for fault in error.exceptions if isinstance(fault, InputError)]
 
 
 @contextmanager

@@ -21,6 +21,10 @@ DRAWN = {"_target_": "pointseg.annotation.drawn.Drawn"}
 RANDOM = {"_target_": "pointseg.samplers.random.Random"}
 
 
+DROPPED = ("dataset.misread",)
+"""Dotted keys of version 0.1.0 that are gone, where they held nothing."""
+
+
 def migrated(content: Mapping[str, Any]) -> dict[str, Any]:
     """A run's configuration in today's names; one that has them already is returned as it is."""
     moved = {KEYS.get(key, key): _moved(value, key) for key, value in content.items()}
@@ -36,7 +40,8 @@ def _moved(value: Any, place: str) -> Any:
     if not isinstance(value, Mapping):
         return value
     names = {key: KEYS.get(f"{place}.{key}", f".{key}").rpartition(".")[2] for key in value}
-    moved = {names[key]: _moved(item, f"{place}.{key}") for key, item in value.items()}
+    kept = {key: item for key, item in value.items() if item is not None or f"{place}.{key}" not in DROPPED}
+    moved = {names[key]: _moved(item, f"{place}.{key}") for key, item in kept.items()}
     if isinstance(target := moved.get("_target_"), str):
         moved["_target_"] = TARGETS.get(target, target)
     return moved

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from pointseg.errors import fault
+from pointseg.errors import Faults, InputError
 
 IGNORE = 255
 """The value of a mask pixel that belongs to no class: neither drawn as a point nor scored."""
@@ -162,6 +162,7 @@ class Dataset:
     leaks: the caller asked for groups to be shared between splits.
     bands: how the scenes' images were read.
     points: those of each scene, by its id, where a person gave them; None: they are drawn from the masks.
+    cuts: where the scenes are the images of tiles cut cuts×cuts: `<group>/<stem>_<001 …>`, row by row; None elsewhere.
     Raises InputError when train or val is missing or a split is empty, when two scenes share an id, or when splits
     share a group although `leaks` is False.
     """
@@ -173,27 +174,29 @@ class Dataset:
     leaks: bool = False
     bands: Bands = RGB
     points: Mapping[str, Points] | None = None
+    cuts: int | None = None
 
     def __post_init__(self) -> None:
         required = {"train": (), "val": ()} | dict(self.splits)
         if empty := [name for name, scenes in required.items() if not scenes]:
-            fault(f"dataset: the split {empty[0]!r} holds no scene; give it one in the yaml.")
+            raise InputError(f"dataset: the split {empty[0]!r} holds no scene; give it one in the yaml.")
         if not self.leaks:
             self._refuse_shared_groups()
         ids = Counter(scene.id for scenes in self.splits.values() for scene in scenes)
         if twice := [name for name, n in ids.items() if n > 1]:  # their points would be one file
-            fault(f"dataset: two scenes are called {twice[0]!r}; rename the file of one.")
+            raise InputError(f"dataset: two scenes are called {twice[0]!r}; rename the file of one.")
 
     def _refuse_shared_groups(self) -> None:
         owner: dict[str, str] = {}
-        for name, scenes in self.splits.items():
-            for group in dict.fromkeys(scene.group for scene in scenes):
-                if owner.setdefault(group, name) != name:
-                    fault(
-                        f"dataset: the group {group!r} stands in both {owner[group]!r} and {name!r}; scores would be "
-                        "measured on ground seen in training. Give each group to one split, or ask for the leak with "
-                        "dataset.split=images."
-                    )
+        with Faults() as faults:
+            for name, scenes in self.splits.items():
+                for group in dict.fromkeys(scene.group for scene in scenes):
+                    if owner.setdefault(group, name) != name:
+                        faults.add(
+                            f"dataset: the group {group!r} stands in both {owner[group]!r} and {name!r}; scores would "
+                            "be measured on ground seen in training. Give each group to one split, or ask for the leak "
+                            "with dataset.split=images."
+                        )
 
 
 @runtime_checkable

@@ -143,7 +143,7 @@ def recoded(rng: Rng, data: bytes) -> bytes:
 def disguised(rng: Rng, data: bytes) -> bytes:
     """Another format under this one's suffix."""
     archive = io.BytesIO()
-    with zipfile.ZipGiven(archive, "w") as stream:
+    with zipfile.ZipFile(archive, "w") as stream:
         stream.writestr("../../escaped", "x")
     picture = io.BytesIO()
     Image.new("RGB", (16, 12)).save(picture, str(rng.choice(["GIF", "BMP", "WEBP", "PDF", "PNG", "TIFF"])))

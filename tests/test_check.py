@@ -18,9 +18,9 @@ from rasterio.transform import Affine
 from pointseg.annotation.kept import file_of
 from pointseg.config import CONF
 from pointseg.datasets.folder import _files
-from pointseg.errors import InputError, collected, fault, reading, separately
-from pointseg.evaluation.agreement import agreement, seams
-from pointseg.evaluation.check import audit
+from pointseg.errors import Faults, InputError, InputErrorGroup, reading, single
+from pointseg.evaluation.agreement import agreement, border_pairs
+from pointseg.evaluation.check import check
 from pointseg.imagery.rasters import find
 from pointseg.types import IGNORE, Scene
 from tests.conftest import COLOURS, ArrayScene, Outcome
@@ -30,25 +30,39 @@ from tests.test_datasets import INTEGERS, part, write_folder
 
 def faults(*overrides: str) -> list[str]:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return audit(compose("check", list(overrides)))
+        return check(compose("check", list(overrides)))
 
 
-def test_faults_are_collected_only_where_that_is_asked_for() -> None:
-    with collected() as found:
-        fault("one")
-        with separately():
-            raise InputError("two")
-        with reading(Path("x"), "an image", "copy it anew."):
-            raise KeyError("k")
-    assert [str(each) for each in found] == [
-        "one",
-        "two",
-        "x: cannot be read as an image (KeyError: 'k'); copy it anew.",
-    ]
-    with pytest.raises(InputError, match="three"):
-        fault("three")
-    with pytest.raises(ZeroDivisionError), collected():
-        raise ZeroDivisionError  # a bug is no fault of the input
+def test_independent_steps_raise_their_faults_together() -> None:
+    def read(*contents: Exception | None) -> list[int]:
+        done = []
+        with Faults() as faults:
+            for number, content in enumerate(contents):
+                with faults.step():
+                    if content:
+                        with reading(Path(f"{number}.png"), "an image", "copy it anew."):
+                            raise content
+                    done.append(number)
+        return done
+
+    assert read(None, None) == [0, 1]
+    with pytest.raises(InputError) as alone:
+        read(None, InputError("one"))
+    assert single(alone.value) == [alone.value]
+    with pytest.raises(InputError) as several:
+        read(InputError("one"), None, KeyError("k"), InputErrorGroup([InputError("two"), InputError("three")]))
+    messages = [str(fault) for fault in single(several.value)]
+    assert [messages[0], *messages[2:]] == ["one", "two", "three"]
+    assert "2.png" in messages[1]
+    assert all(message in str(several.value) for message in messages)
+    many = InputErrorGroup([InputError(f"fault <{i}>") for i in range(99)])
+    assert "<19>" in str(many)
+    assert "<20>" not in str(many)
+    assert "79" in str(many)  # so many more
+    faults = Faults()
+    faults.add("one")
+    with pytest.raises(ZeroDivisionError), faults:  # a bug is no fault of the input
+        raise ZeroDivisionError
 
 
 def assert_each_once(found: list[str], expected: list[str]) -> None:
@@ -68,10 +82,6 @@ def test_every_fault_of_the_aerial_dataset_is_named(layout: Path, caplog: pytest
     Image.new("RGB", (47, 40), COLOURS["Land"]).save(part(layout, "masks", 4, 4))
     Image.new("RGB", (48, 40), (1, 2, 3)).save(part(layout, "masks", 5, 5))
     Image.new("CMYK", (48, 40)).save(part(layout, "images", 5, 5))
-    for kind in ("images", "masks"):
-        part(layout, kind, 6, 6).unlink()
-    part(layout, "images", 8, 8).write_bytes(part(layout, "images", 7, 7).read_bytes())
-    part(layout, "images", 3, 9).write_bytes(part(layout, "images", 7, 7).read_bytes())  # 3 is validation, 7 training
     found = faults(f"dataset.root={layout}")
     expected = [
         r"other half \(2\):\n.*Tile 1/images/image_part_001.jpg: no mask\n.*Tile 2/masks/image_part_002.png: no image",
@@ -80,10 +90,21 @@ def test_every_fault_of_the_aerial_dataset_is_named(layout: Path, caplog: pytest
         r"Tile 4/images/image_part_004.jpg has 40×48 .* Tile 4/masks/image_part_004.png has 40×47|has 40×47",
         r"Tile 5/images/image_part_005.jpg: pixels of mode 'CMYK'",
         r"Tile 5/masks/image_part_005.png: unknown mask values #010203 \(1,920 pixels\)",
-        r"neither image nor mask of Tile 6/image_part_006;",
-        r"Tile 7/image_part_007 in train and Tile 3/image_part_009 in val show the same pixels",
     ]
     assert_each_once(found, expected)
+
+
+def test_what_is_seen_once_every_file_can_be_read(layout: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    for kind in ("images", "masks"):
+        part(layout, kind, 6, 6).unlink()
+    part(layout, "images", 8, 8).write_bytes(part(layout, "images", 7, 7).read_bytes())
+    part(layout, "images", 3, 9).write_bytes(part(layout, "images", 7, 7).read_bytes())  # 3 is validation, 7 training
+    expected = [
+        r"Tile 6/image_part_006",
+        r"Tile 7/image_part_007 in train and Tile 3/image_part_009 in val",
+    ]
+    assert_each_once(faults(f"dataset.root={layout}"), expected)
     assert "Tile 7/image_part_007 in train and Tile 8/image_part_008 in train show the same pixels" in caplog.text
 
 
@@ -93,12 +114,13 @@ def test_leaks_that_were_asked_for_are_said_and_groups_in_two_splits_are_each_a_
     caplog.set_level("INFO")
     assert faults(f"dataset.root={layout}", "dataset.split=images") == []
     assert "8 groups stand in several splits, as was asked for" in caplog.text
-    found = faults(f"dataset.root={layout}", "dataset.folds=[{train: [1, 2, 3], val: [2, 3], test: [9]}]")
+    found = faults(f"dataset.root={layout}", "dataset.folds=[{train: [1, 2, 3], val: [2, 3], test: [4]}]")
     assert [re.search(r"Tile \d", message).group() for message in found if "stands in both" in message] == [  # type: ignore[union-attr]
         "Tile 2",
         "Tile 3",
     ]
-    assert any("Tile 9 named, but not in the dataset" in message for message in found)
+    found = faults(f"dataset.root={layout}", "dataset.folds=[{train: [1, 2, 3], val: [4], test: [9]}]")
+    assert_each_once(found, ["Tile 9"])
 
 
 def test_masks_and_class_shares_agree_with_closed_forms() -> None:
@@ -107,18 +129,20 @@ def test_masks_and_class_shares_agree_with_closed_forms() -> None:
     scenes: list[Scene] = list(parts)
 
     def agreements() -> list[float]:
-        return [agreement(pairs) for pairs in seams(scenes, 3)["T"]]
+        return [agreement(pairs) for pairs in border_pairs(scenes, 3, 3)["T"]]
 
     assert agreements() == [1, 1]
     # Six cuts between columns of 4 pairs and six between rows of 5: 54 pairs, and twice as many beside them.
     parts[0].labels[0, -1] = 1  # one pair across the cut to the right, one beside it
     assert agreements() == pytest.approx((53 / 54, 107 / 108))
-    assert np.array_equal(seams(scenes, 3)["T"].across, [[106, 1, 0], [1, 0, 0], [0, 0, 0]])  # either way round
+    assert np.array_equal(
+        border_pairs(scenes, 3, 3)["T"].across, [[106, 1, 0], [1, 0, 0], [0, 0, 0]]
+    )  # either way round
     parts[0].labels[1, -1] = IGNORE  # is in one pair across, and one beside
     assert agreements() == pytest.approx((52 / 53, 106 / 107))
     parts[4].labels[:] = 2  # its four cuts disagree, and nothing beside them
     assert agreements()[0] == pytest.approx((53 - 1 - 18) / 53)
-    assert seams(scenes[:1], 3) == {}
+    assert border_pairs(scenes[:1], 3, 3) == {}
 
 
 def test_every_fault_of_points_and_their_images_is_named(tmp_path: Path) -> None:
@@ -139,20 +163,26 @@ def test_every_fault_of_points_and_their_images_is_named(tmp_path: Path) -> None
     (tmp_path / "bad.gpkg").write_bytes(b"no database")
     (tmp_path / "more.csv").write_text("x,y,class\n1,2,sand\nnowhere,2,sand\n")
     (tmp_path / "on.csv").write_text("scene,row,col,class\nb,3,3,sand\n")
-    files = ",".join(str(tmp_path / name) for name in ("field.gpkg", "bad.gpkg", "more.csv", "on.csv", "gone.csv"))
-    found = faults(*site, f"points=[{files}]", "annotation.crs=EPSG:32640")
-    expected = [
-        r"c\.tif: cannot be read as an image",
-        r"d\.tif has 5 bands of uint8, but .*a\.tif has 3 bands",
-        r"bad\.gpkg: cannot be read as points",
-        r"more\.csv, line 3: x is 'nowhere', not a number",
-        r"gone\.csv: no such file",
-        r"1 points lie in no scene .*'sand' at row 500",
-        r"1 points lie on pixels without data: 'sand' at row 3, col 3",
-        r"2 points lie on one pixel with another class: 'sand' at row 2, col 2, 'water' at row 2, col 2",
-        r"dataset\.classes does not name: sadn \(1\)",
+
+    def found(*names: str) -> list[str]:
+        files = ",".join(str(tmp_path / name) for name in names)
+        return faults(*site, f"points=[{files}]", "annotation.crs=EPSG:32640")
+
+    everything = ("field.gpkg", "bad.gpkg", "more.csv", "on.csv", "gone.csv")
+    assert_each_once(found(*everything), [r"c\.tif", r"d\.tif has 5 bands .*a\.tif has 3 bands"])
+    (tmp_path / "site/c.tif").unlink()
+    (tmp_path / "site/d.tif").unlink()
+    assert_each_once(found(*everything), [r"bad\.gpkg", r"more\.csv, line 3: x is 'nowhere'", r"gone\.csv"])
+    rules = [
+        r"1 points .*'sand' at row 500",
+        r"1 points .*'sand' at row 3, col 3",
+        r"2 points .*'sand' at row 2, col 2, 'water'",
     ]
-    assert_each_once(found, expected)
+    assert_each_once(found("field.gpkg", "on.csv"), rules)
+    assert_each_once(
+        faults(*site, f"points={tmp_path}/field.gpkg", "annotation.outside=skip", "annotation.contradicting=skip"),
+        [r"sadn \(1\)"],
+    )
     frame(pixels(labels)).to_file(tmp_path / "good.gpkg")
     healthy = [*site[:1], f"dataset.images={tmp_path}/site/a.tif", *site[2:], f"points={tmp_path}/good.gpkg"]
     assert faults(*healthy) == []
@@ -178,7 +208,7 @@ def test_the_command_says_what_is_wrong_with_a_folder_and_whether_anything_is(
     with Image.open(tmp_path / "check.png") as picture:
         assert picture.width > 300
     Image.new("RGB", (6, 4), (0, 0, 0)).save(tmp_path / "images/site_4.png")
-    Image.fromarray(INTEGERS[:3]).save(tmp_path / "masks/site_2.png")
+    Image.fromarray(np.ones((3, 6), np.uint8)).save(tmp_path / "masks/site_2.png")
     (tmp_path / "masks/site_9.png").write_bytes(b"")
     result = command("pointseg.check", *options)
     assert result.code == 1

@@ -17,7 +17,7 @@ from PIL import Image
 
 from pointseg.training import runs
 from pointseg.types import Window
-from tests.conftest import COLOURS, ROOT, Outcome
+from tests.conftest import COLOURS, ROOT, Outcome, options
 from tests.test_training import SCENES, SMALL
 
 Command = Callable[..., Outcome]
@@ -29,7 +29,8 @@ def test_help_names_the_groups() -> None:
         [sys.executable, "-m", "pointseg.train", "--help"], capture_output=True, text=True, cwd=ROOT, timeout=120
     )
     assert result.returncode == 0
-    assert "sampler: file, margin, per_object, random, stratified" in result.stdout
+    for group in ("annotation", "sampler", "loss"):
+        assert f"{group}: {', '.join(options(group))}" in result.stdout
 
 
 def test_train_evaluate_and_sweep(command: Command, tmp_path: Path) -> None:

@@ -63,17 +63,6 @@ def test_unlabeled_can_be_ignored(layout: Path) -> None:
     assert aerial(layout).land_cover == (True,) * 5 + (False,)
 
 
-def test_masks_misread_as_grey_are_pillows_grey_in_six_steps(layout: Path) -> None:
-    dataset = aerial(layout, misread="grey")
-    scenes = everything(dataset)
-    for name in ("Tile 1/image_part_001", "Tile 2/image_part_001", "Tile 8/image_part_003"):  # RGB, palette, black
-        tile, part = name.split("/")
-        file = layout / "Semantic segmentation dataset" / tile / "masks" / f"{part}.png"
-        grey = np.asarray(Image.open(file).convert("RGB").convert("L")).astype(int)
-        assert (scenes[name].mask(whole(scenes[name])) == grey * 6 // 256).all()
-    assert dataset.classes == tuple(COLOURS)
-
-
 @pytest.mark.parametrize("fold", range(4))
 def test_folds_hold_out_whole_tiles(layout: Path, fold: int) -> None:
     dataset = aerial(layout, fold=fold)

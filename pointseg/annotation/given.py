@@ -1,7 +1,7 @@
 """Points that a person labelled: GeoPackage, GeoJSON, Shapefile, CSV."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,7 +13,7 @@ from jaxtyping import Bool
 from pyproj.exceptions import CRSError
 from rasterio.transform import rowcol
 
-from pointseg.errors import InputError, fault, reading, separately
+from pointseg.errors import Faults, InputError, reading
 from pointseg.imagery.rasters import Raster
 from pointseg.types import Dataset, Points, Scene, Window
 
@@ -58,52 +58,68 @@ class Given:
         point is the same for what one point labels: one that lies in several scenes labels each of them.
         Raises InputError where a file cannot be read, lacks what is needed, or has what a rule refuses.
         """
-        parts: list[pd.DataFrame] = []
-        total = named = 0
-        for i, file in enumerate(files):
-            with separately():
-                table = self._table(file)
-                total, named = total + len(table), named + int(table["name"].notna().sum())
-                parts.append(_place(table[table["name"].notna()], file, scenes).assign(file=i))
-        what = ", ".join(map(str, files))
-        if not parts:
-            raise InputError(f"{what}: not one could be read; mend them first.")
-        placed = pd.concat(parts)
-        placed["point"] = placed.groupby(["file", "point"]).ngroup()
+        tables = self._tables(files)
+        listed = ", ".join(map(str, files))
+        placed = self._placed(tables, scenes)
         within = in_scene(placed, scenes)
         outside = placed[~placed["point"].isin(placed["point"][within])].drop_duplicates("point")
-        self._apply("outside", outside, f"in no scene ({_extents(scenes)})", what)
         placed = placed[within]
         valid = _valid(placed, scenes)
-        self._apply("nodata", placed[~valid], "on pixels without data", what)
-        placed = placed[valid].drop_duplicates(["scene", "row", "col", "name"], ignore_index=True)
-        contradicting = placed.duplicated(["scene", "row", "col"], keep=False)
-        self._apply("contradicting", placed[contradicting], "on one pixel with another class", what)
-        repeated = int(valid.sum()) - len(placed)
-        placed = placed[~contradicting]
-        if placed.empty:
+        unique = placed[valid].drop_duplicates(["scene", "row", "col", "name"], ignore_index=True)
+        contradicting = unique.duplicated(["scene", "row", "col"], keep=False)
+        with Faults() as faults:
+            for rule, points, where in (
+                ("outside", outside, f"in no scene ({_extents(scenes)})"),
+                ("nodata", placed[~valid], "on pixels without data"),
+                ("contradicting", unique[contradicting], "on one pixel with another class"),
+            ):
+                with faults.step():
+                    self._apply(rule, points, where, listed)
+        used = unique[~contradicting]
+        total = sum(map(len, tables.values()))
+        unnamed = total - sum(int(table["name"].notna().sum()) for table in tables.values())
+        if used.empty:
             raise InputError(
-                f"{what}: none of its {total} points can be used: {total - named} have no class, {len(outside)} lie in "
+                f"{listed}: none of its {total} points can be used: {unnamed} have no class, {len(outside)} lie in "
                 "no scene. Is the CRS right?"
             )
         log.info(
             "%s: %d points, %d without a class, %d repeated; %d labelled pixels in %d of %d scenes",
-            *(what, total, total - named, repeated, len(placed), placed["scene"].nunique(), len(scenes)),
+            *(listed, total, unnamed, int(valid.sum()) - len(unique), len(used), used["scene"].nunique(), len(scenes)),
         )
+        return used
+
+    def _tables(self, files: Sequence[Path]) -> dict[Path, pd.DataFrame]:
+        tables = {}
+        with Faults() as faults:
+            for file in files:
+                with faults.step():
+                    tables[file] = self._table(file)
+        return tables
+
+    def _placed(self, tables: Mapping[Path, pd.DataFrame], scenes: Sequence[Raster]) -> pd.DataFrame:
+        """The pixels of all points that have a class (see `read`), whether they lie in a scene or not."""
+        parts = []
+        with Faults() as faults:
+            for i, (file, table) in enumerate(tables.items()):
+                with faults.step():
+                    parts.append(_place(table[table["name"].notna()], file, scenes).assign(file=i))
+        placed = pd.concat(parts)
+        placed["point"] = placed.groupby(["file", "point"]).ngroup()
         return placed
 
-    def _apply(self, rule: str, points: pd.DataFrame, where: str, what: str) -> None:
+    def _apply(self, rule: str, points: pd.DataFrame, where: str, files: str) -> None:
+        """Leave these points out, or raise InputError, as the rule says."""
         if points.empty:
             return
-        listed = ", ".join(
+        first = ", ".join(
             f"{name!r} at row {row}, col {col}"
             for name, row, col in points[["name", "row", "col"]].head(SHOWN).itertuples(index=False)
         )
-        found = f"{what}: {len(points)} points lie {where}: {listed}{', …' if len(points) > SHOWN else ''}"
+        found = f"{files}: {len(points)} points lie {where}: {first}{', …' if len(points) > SHOWN else ''}"
         if getattr(self, rule) == "refuse":
-            fault(f"{found}. Mend the file, or leave them out with annotation.{rule}=skip.")
-        else:
-            log.warning("%s. They are left out.", found)
+            raise InputError(f"{found}. Mend the file, or leave them out with annotation.{rule}=skip.")
+        log.warning("%s. They are left out.", found)
 
     def _table(self, file: Path) -> pd.DataFrame:
         """point (line of the file, from 0), name, and row, col (and scene) or the geometry."""
@@ -130,8 +146,11 @@ class Given:
             raise InputError(f"{file}: has no geometry; give points, or a CSV with x and y.")
         empty = frame.geometry.isna() | frame.geometry.is_empty
         if empty.any():
-            fault(f"{file}: {empty.sum()} of its features have no geometry, the first is number {empty.argmax()}.")
-        frame = frame[~empty].explode(index_parts=False, ignore_index=True)
+            raise InputError(
+                f"{file}: {empty.sum()} of its features have no geometry, the first is number {empty.argmax()}; mend "
+                "the file."
+            )
+        frame = frame.explode(index_parts=False, ignore_index=True)
         if kinds := set(frame.geom_type) - {"Point"}:
             found = ", ".join(sorted(kinds))
             raise InputError(f"{file}: holds {found}; points are needed (the centroid of a polygon is one way).")
@@ -228,11 +247,10 @@ def in_scene(placed: pd.DataFrame, scenes: Sequence[Raster]) -> Bool[np.ndarray,
 
 
 def _valid(placed: pd.DataFrame, scenes: Sequence[Raster]) -> Bool[np.ndarray, "n"]:
-    """Which of the pixels hold data; where faults are collected, all of a scene after one that cannot be read do."""
+    """Which of the pixels hold data."""
     valid = np.ones(len(placed), bool)
     rows, cols = placed["row"].to_numpy(), placed["col"].to_numpy()
     for scene, indices in placed.groupby("scene").indices.items():
-        with separately():
-            for i in indices:
-                valid[i] = scenes[scene].valid(Window(int(rows[i]), int(cols[i]), 1, 1))[0, 0]
+        for i in indices:
+            valid[i] = scenes[scene].valid(Window(int(rows[i]), int(cols[i]), 1, 1))[0, 0]
     return valid

@@ -10,13 +10,13 @@ masks of tiles 2 and 4 are palette images.
 
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from pointseg.errors import InputError, fault
+from pointseg.errors import Faults, InputError
 from pointseg.imagery.decoded import Legend, Scale, Source, cache_folder, decode
 from pointseg.types import IGNORE, SPLITS, Dataset, Scene
 
@@ -45,7 +45,6 @@ def aerial(
     fold: int,
     folds: Sequence[Mapping[str, Sequence[int]]],
     split_seed: int,
-    misread: Literal["grey"] | None = None,
 ) -> Dataset:
     """The dataset, decoded once.
 
@@ -54,16 +53,17 @@ def aerial(
     unlabeled: whether "Unlabeled" is a class like the others or is ignored.
     split: `tiles` holds out the whole tiles that `folds[fold]` names; `images` divides the images at
         random by `split_seed`, although neighbours from one tile then stand on both sides.
-    misread: `grey` makes a mistake on purpose, to see what follows from it (see `grey_levels`).
     Raises InputError where the dataset is not found, incomplete or damaged.
     """
     folder = find(root)
     kept = {name: colour for name, colour in COLOURS.items() if unlabeled == "class" or name != "Unlabeled"}
     labels = {0x000000: IGNORE, COLOURS["Unlabeled"]: IGNORE}
     labels |= {colour: label for label, colour in enumerate(kept.values())}
-    if misread:
-        labels = grey_levels(labels, len(kept))
-    scenes = decode(sources(folder), Legend(labels, colours=True), scale)
+    with Faults() as faults:
+        with faults.step():
+            _check_pairs(folder)
+        with faults.step():
+            scenes = decode(sources(folder), Legend(labels, colours=True), scale)
     if split == "images":
         log.warning("dataset.split=images: images cut from one tile stand in training and evaluation; scores leak.")
         by_split = _by_image(scenes, split_seed)
@@ -71,17 +71,7 @@ def aerial(
         by_split = _by_tile(scenes, folds, fold)
     palette = np.array([[colour >> 16, colour >> 8 & 255, colour & 255] for colour in kept.values()], np.uint8)
     land_cover = tuple(name != "Unlabeled" for name in kept)
-    return Dataset(tuple(kept), palette, land_cover, by_split, leaks=split == "images")
-
-
-def grey_levels(colours: Iterable[int], classes: int) -> dict[int, int]:
-    """The classes of masks opened as grey pictures and cut into as many equal steps: most of them wrong.
-
-    With six classes, Land becomes Road, Unlabeled Building, Building Land, black Water, and Water, Road and Vegetation
-    are all Vegetation. Grey is ITU-R 601's luma, as OpenCV and Pillow make it.
-    """
-    luma = {rgb: 0.299 * (rgb >> 16) + 0.587 * (rgb >> 8 & 255) + 0.114 * (rgb & 255) for rgb in colours}
-    return {rgb: int(grey * classes / 256) for rgb, grey in luma.items()}
+    return Dataset(tuple(kept), palette, land_cover, by_split, leaks=split == "images", cuts=CUTS)
 
 
 def _by_tile(
@@ -91,7 +81,7 @@ def _by_tile(
         raise InputError(f"dataset.fold={fold}: the yaml names {len(folds)} folds, 0 to {len(folds) - 1}.")
     named = {f"Tile {tile}" for tiles in folds[fold].values() for tile in tiles}
     if absent := named - {scene.group for scene in scenes}:
-        fault(f"dataset.folds[{fold}]: {', '.join(sorted(absent))} named, but not in the dataset.")
+        raise InputError(f"dataset.folds[{fold}]: {', '.join(sorted(absent))} named, but not in the dataset.")
     return {
         split: [scene for tile in folds[fold].get(split, ()) for scene in scenes if scene.group == f"Tile {tile}"]
         for split in SPLITS
@@ -151,15 +141,25 @@ def _not_found(what: str, folder: Path) -> str:
 
 
 def sources(folder: Path) -> list[Source]:
-    """Every image with its mask, by tile and part. Raises InputError naming all that lack the other."""
-    images = {(file.parts[-3], file.stem): file for file in folder.glob("Tile */images/*.jpg")}
-    masks = {(file.parts[-3], file.stem): file for file in folder.glob("Tile */masks/*.png")}
+    """Every image that has its mask, with it, by tile and part."""
+    images, masks = _halves(folder)
+    keys = sorted(images.keys() & masks.keys(), key=lambda key: (len(key[0]), *key))  # Tile 10 after Tile 9
+    return [Source(f"{tile}/{part}", tile, images[tile, part], masks[tile, part]) for tile, part in keys]
+
+
+def _check_pairs(folder: Path) -> None:
+    """Raises InputError naming every image without its mask, and every mask without its image."""
+    images, masks = _halves(folder)
     if alone := sorted(images.keys() ^ masks.keys()):
         listing = "\n".join(
             f"  {images[key]}: no mask" if key in images else f"  {masks[key]}: no image" for key in alone
         )
-        fault(
+        raise InputError(
             f"{folder}: files without their other half ({len(alone)}):\n{listing}\nRestore or remove them; see {PAGE}."
         )
-    keys = sorted(images.keys() & masks.keys(), key=lambda key: (len(key[0]), *key))  # Tile 10 after Tile 9
-    return [Source(f"{tile}/{part}", tile, images[tile, part], masks[tile, part]) for tile, part in keys]
+
+
+def _halves(folder: Path) -> tuple[dict[tuple[str, str], Path], dict[tuple[str, str], Path]]:
+    """The images, and the masks, by (tile, part)."""
+    images, masks = folder.glob("Tile */images/*.jpg"), folder.glob("Tile */masks/*.png")
+    return {(file.parts[-3], file.stem): file for file in images}, {(file.parts[-3], file.stem): file for file in masks}

@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from pointseg.annotation import kept
 from pointseg.annotation.given import Given, in_scene
 from pointseg.datasets.folder import COLOURS
-from pointseg.errors import InputError, fault
+from pointseg.errors import Faults, InputError
 from pointseg.imagery.rasters import Raster, find, open_rasters
 from pointseg.types import IGNORE, Dataset, Points, Shape, Window
 
@@ -79,12 +79,9 @@ def field(
         raise InputError("points: give the file of labelled points, as in points=field.gpkg.")
     blocks = Blocks({"val": val, "test": test}, block, split_seed)
     rasters = open_rasters(find(images, "dataset.images"), bands)
-    if not rasters:  # and the faults are collected
-        raise InputError(f"dataset.images={images}: not one image could be read.")
     table, split = _labelled([points] if isinstance(points, str) else points, rasters, annotation, blocks)
     names = list(classes) if classes is not None else _names(table, points)
-    table, split = _of_classes(table, split, names, points)
-    _check_classes(names, not_land_cover, points)
+    _check_classes(table, names, not_land_cover, points)
     by_split = _scenes(table, split, names, rasters)
     return Dataset(
         tuple(names),
@@ -130,18 +127,17 @@ def _labelled(
     return table, split
 
 
-def _of_classes(
-    table: pd.DataFrame, split: np.ndarray, names: Sequence[str], points: str | Sequence[str]
-) -> tuple[pd.DataFrame, np.ndarray]:
-    """The labelled pixels of these classes alone. Raises InputError where there are others."""
-    named = table["name"].isin(names)
-    if not named.all():
-        counts = ", ".join(f"{name} ({n})" for name, n in table["name"][~named].value_counts().sort_index().items())
-        fault(f"points={points}: there are classes that dataset.classes does not name: {counts}; add them, or mend it.")
-    return table[named].reset_index(drop=True), split[named.to_numpy()]
-
-
-def _check_classes(names: Sequence[str], not_land_cover: Sequence[str], points: str | Sequence[str]) -> None:
+def _check_classes(
+    table: pd.DataFrame, names: Sequence[str], not_land_cover: Sequence[str], points: str | Sequence[str]
+) -> None:
+    """Raises InputError where the points have other classes than these, or where these make no map."""
+    others = table["name"][~table["name"].isin(names)]
+    if len(others):
+        counts = ", ".join(f"{name} ({n})" for name, n in others.value_counts().sort_index().items())
+        raise InputError(
+            f"points={points}: there are classes that dataset.classes does not name: {counts}; add them there, or mend "
+            "the file."
+        )
     if len(names) < 2:
         raise InputError(f"points={points}: has only one class ({', '.join(names)}); label points of at least two.")
     if wrong := set(not_land_cover) - set(names):
@@ -166,9 +162,12 @@ def _scenes(
 def _names(table: pd.DataFrame, points: str | Sequence[str]) -> list[str]:
     names = sorted(set(table["name"]))
     spellings: dict[str, str] = {}
-    for name in names:
-        if (other := spellings.setdefault(name.casefold(), name)) != name:
-            fault(f"points={points}: the classes {other!r} and {name!r} differ in case alone; write them alike.")
+    with Faults() as faults:
+        for name in names:
+            if (other := spellings.setdefault(name.casefold(), name)) != name:
+                faults.add(
+                    f"points={points}: the classes {other!r} and {name!r} differ in case alone; write them alike."
+                )
     return names
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pointseg.errors import InputError, fault
+from pointseg.errors import Faults, InputError
 from pointseg.imagery.decoded import Legend, Scale, Source, decode
 from pointseg.types import IGNORE, SPLITS, Dataset, Scene
 
@@ -44,7 +44,12 @@ def folder(
     legend = _legend(classes, ignore)
     if unknown := set(not_land_cover) - set(classes):
         raise InputError(f"dataset.not_land_cover: {', '.join(sorted(unknown))} is no class; {', '.join(classes)} are.")
-    scenes = decode(_sources(Path(images), Path(masks), group_depth), legend, scale)
+    image_of, mask_of = _files(Path(images), "dataset.images"), _files(Path(masks), "dataset.masks")
+    with Faults() as faults:
+        with faults.step():
+            _check_pairs(image_of, mask_of)
+        with faults.step():
+            scenes = decode(_sources(image_of, mask_of, group_depth), legend, scale)
     splits = _split(scenes, val, test, split_seed)
     colours = [value if legend.colours else COLOURS[i % len(COLOURS)] for i, value in enumerate(legend.labels)]
     palette = np.array([[c >> 16, c >> 8 & 255, c & 255] for c in colours[: len(classes)]], np.uint8)
@@ -74,14 +79,17 @@ def _colour(text: str) -> int:
         raise InputError(f"dataset.classes, dataset.ignore: {text!r} is not a colour; write '#RRGGBB'.") from None
 
 
-def _sources(images: Path, masks: Path, group_depth: int) -> list[Source]:
-    image_of, mask_of = _files(images, "dataset.images"), _files(masks, "dataset.masks")
+def _check_pairs(image_of: Mapping[str, Path], mask_of: Mapping[str, Path]) -> None:
+    """Raises InputError naming every image without its mask, and every mask without its image."""
     if alone := sorted(image_of.keys() ^ mask_of.keys()):
         listing = "\n".join(
-            f"  {image_of[key]}: no mask in {masks}" if key in image_of else f"  {mask_of[key]}: no image in {images}"
-            for key in alone
+            f"  {image_of[key]}: no mask" if key in image_of else f"  {mask_of[key]}: no image" for key in alone
         )
-        fault(f"Files without their other half ({len(alone)}):\n{listing}\nRestore or remove them.")
+        raise InputError(f"Files without their other half ({len(alone)}):\n{listing}\nRestore or remove them.")
+
+
+def _sources(image_of: Mapping[str, Path], mask_of: Mapping[str, Path], group_depth: int) -> list[Source]:
+    """Every image that has its mask, with it, by name."""
     keys = sorted(image_of.keys() & mask_of.keys())
     groups = {key: "/".join(Path(key).parts[:group_depth]) if group_depth else key for key in keys}
     return [Source(key, groups[key], image_of[key], mask_of[key]) for key in keys]
@@ -92,11 +100,11 @@ def _files(root: Path, key: str) -> dict[str, Path]:
     if not root.is_dir():
         raise InputError(f"{key}={root}: no such folder.")
     files: dict[str, Path] = {}
-    for file in sorted(root.rglob("*")):
-        if file.suffix.lower() in SUFFIXES:
+    with Faults() as faults:
+        for file in sorted(file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES):
             name = os.fspath(file.relative_to(root).with_suffix("").as_posix())
             if name in files:
-                fault(f"{files[name]} and {file} share a name; which is meant? Remove one.")
+                faults.add(f"{files[name]} and {file} share a name; which is meant? Remove one.")
             files[name] = file
     if not files:
         raise InputError(f"{key}={root}: holds no {', '.join(sorted(SUFFIXES))} file.")
@@ -105,20 +113,22 @@ def _files(root: Path, key: str) -> dict[str, Path]:
 
 def _split(scenes: Sequence[Scene], val: Share, test: Share, seed: int) -> dict[str, list[Scene]]:
     groups = sorted({scene.group for scene in scenes})
-    shuffled = [groups[i] for i in np.random.default_rng(seed).permutation(len(groups))]
+    left = [groups[i] for i in np.random.default_rng(seed).permutation(len(groups))]
     held: dict[str, Sequence[str]] = {}
     for name, share in (("val", val), ("test", test)):
-        if isinstance(share, int | float):
-            if not 0 < share < 1:
-                raise InputError(
-                    f"dataset.{name}={share}: give a fraction of the groups between 0 and 1, or their names."
-                )
-            held[name] = [shuffled.pop() for _ in range(min(max(round(share * len(groups)), 1), len(shuffled)))]
-        elif absent := sorted(set(share) - set(groups)):
-            fault(f"dataset.{name}: no group {', '.join(absent)}; there are: {', '.join(groups[:20])}.")
-            held[name] = []
-        else:
-            held[name] = share
-            shuffled = [group for group in shuffled if group not in share]
-    held["train"] = shuffled
+        held[name] = _held_out(f"dataset.{name}", share, groups, left)
+        left = [group for group in left if group not in held[name]]
+    held["train"] = left
     return {name: [scene for scene in scenes if scene.group in held[name]] for name in SPLITS}
+
+
+def _held_out(key: str, share: Share, groups: Sequence[str], left: Sequence[str]) -> Sequence[str]:
+    """The groups named, or as many of those that are `left` as the share of all asks for, one at least."""
+    if isinstance(share, int | float):
+        if not 0 < share < 1:
+            raise InputError(f"{key}={share}: give a fraction of the groups between 0 and 1, or their names.")
+        number = min(max(round(share * len(groups)), 1), len(left))
+        return left[len(left) - number :]
+    if absent := sorted(set(share) - set(groups)):
+        raise InputError(f"{key}: no group {', '.join(absent)}; there are: {', '.join(groups[:20])}.")
+    return share

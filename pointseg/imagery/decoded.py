@@ -18,7 +18,7 @@ from jaxtyping import Shaped, UInt8
 from PIL import Image
 
 from pointseg import progress
-from pointseg.errors import InputError, fault, reading, separately
+from pointseg.errors import Faults, InputError, reading
 from pointseg.files import writing
 from pointseg.types import Shape, Window
 
@@ -104,32 +104,35 @@ def decode(sources: Sequence[Source], legend: Legend, scale: Scale) -> list[Cach
     """The scenes of `sources`, decoded into the cache where they are not there yet.
 
     Raises InputError for a file that cannot be read, an image and mask of different sizes, and a
-    mask value that the legend does not know.
+    mask value that the legend does not know; all files are tried first.
     """
     if scale != "native" and not 1 <= scale <= math.isqrt(LARGEST):
         raise InputError(
             f"dataset.scale={scale}: give native, or the side of a square in pixels, as in dataset.scale=512; at most "
             f"{LARGEST:,} pixels."
         )
+    files = _cache_files(sources, legend, scale)
+    missing = [source for source, pair in zip(sources, files, strict=True) if not all(file.exists() for file in pair)]
+    if missing:
+        table = legend.table()
+        with Faults() as faults:
+            for source in progress.over(missing, "decoding scenes, once", "scene"):
+                with faults.step():
+                    pair = _read_pair(source, legend, table, scale)
+                    for file, array in zip(files[sources.index(source)], pair, strict=True):
+                        _save(file, array)
+    return [_cached(source, image, mask) for source, (image, mask) in zip(sources, files, strict=True)]
+
+
+def _cache_files(sources: Sequence[Source], legend: Legend, scale: Scale) -> list[tuple[Path, Path]]:
+    """Where the decoded image and mask of each source lie, or will."""
     folder = cache_folder() / "scenes"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder}: cannot be made ({error.strerror}); name a folder in $POINTSEG_CACHE.") from error
-    files: list[tuple[Source, Path, Path]] = []
-    for source in sources:
-        with separately():
-            key = _key(source, legend, scale)
-            files.append((source, folder / f"{key}.image.npy", folder / f"{key}.mask.npy"))
-    missing = [(source, image, mask) for source, image, mask in files if not (image.exists() and mask.exists())]
-    if missing:
-        table = legend.table()
-        for source, image, mask in progress.over(missing, "decoding scenes, once", "scene"):
-            with separately():
-                if pair := _read_pair(source, legend, table, scale):
-                    _save(image, pair[0])
-                    _save(mask, pair[1])
-    return [_cached(source, image, mask) for source, image, mask in files if image.exists() and mask.exists()]
+    keys = [_key(source, legend, scale) for source in sources]
+    return [(folder / f"{key}.image.npy", folder / f"{key}.mask.npy") for key in keys]
 
 
 def _cached(source: Source, image: Path, mask: Path) -> CachedScene:
@@ -153,22 +156,17 @@ def _save(file: Path, array: UInt8[np.ndarray, "..."]) -> None:
 
 def _read_pair(
     source: Source, legend: Legend, table: UInt8[np.ndarray, "values"], scale: Scale
-) -> tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w"]] | None:
-    """None where faults are collected and there is one."""
-    image, mask = None, None
-    with separately():
-        image = _read_image(source.image)
-    with separately():
-        mask = _read_mask(source.mask, legend, table)
-    if image is None or mask is None:
-        return None
+) -> tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w"]]:
+    with Faults() as faults:
+        with faults.step():
+            image = _read_image(source.image)
+        with faults.step():
+            mask = _read_mask(source.mask, legend, table)
     if (image.height, image.width) != mask.shape:
         raise InputError(
             f"{source.image} has {image.height}×{image.width} pixels (rows × columns) but its mask {source.mask} "
             f"has {mask.shape[0]}×{mask.shape[1]}; they must show the same pixels."
         )
-    if (mask == _UNKNOWN).any():
-        return None
     if scale != "native":
         image = image.resize((scale, scale), Image.Resampling.BILINEAR)
         mask = np.asarray(Image.fromarray(mask).resize((scale, scale), Image.Resampling.NEAREST))
@@ -196,11 +194,11 @@ def _open(file: Path) -> Image.Image:
 
 
 def _read_mask(file: Path, legend: Legend, table: UInt8[np.ndarray, "values"]) -> UInt8[np.ndarray, "h w"]:
-    """The class of each pixel, IGNORE, or (where faults are collected) _UNKNOWN."""
+    """The class of each pixel, or IGNORE."""
     values = _mask_values(file, legend)
     mask: UInt8[np.ndarray, "h w"] = table[values]
     if (mask == _UNKNOWN).any():
-        fault(_unknown_values(file, values[mask == _UNKNOWN], legend))
+        raise InputError(_unknown_values(file, values[mask == _UNKNOWN], legend))
     return mask
 
 

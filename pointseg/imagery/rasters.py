@@ -18,7 +18,7 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.transform import Affine
 
-from pointseg.errors import InputError, fault, reading, separately
+from pointseg.errors import Faults, InputError, reading
 from pointseg.types import RGB, Bands, Shape, Window
 
 log = logging.getLogger(__name__)
@@ -126,26 +126,32 @@ def find(images: str | Sequence[str], key: str) -> dict[str, Path]:
 
     The id is the path below the deepest folder that all share, without its suffix. `key` names the option in errors.
     """
-    named = [images] if isinstance(images, str) else list(images)
-    files: list[Path] = []
-    for name in named:
-        if Path(name).is_dir():
-            found = [file for file in Path(name).rglob("*") if file.suffix.lower() in SUFFIXES]
-        else:
-            found = [Path(file) for file in glob(name, recursive=True)]
-        if not found:
-            fault(f"{key}={name}: no such file, and no image matches (from {Path.cwd()}).")
-        files += found
-    files = sorted({file.resolve() for file in files})
-    if not files:  # and the faults are collected
-        return {}
+    files = _files([images] if isinstance(images, str) else images, key)
     shared = Path(os.path.commonpath([file.parent for file in files]))
     by_id: dict[str, Path] = {}
-    for file in files:
-        other = by_id.setdefault(str(file.relative_to(shared).with_suffix("")), file)
-        if other != file:
-            fault(f"{key}: {other} and {file} differ in their suffix alone; name one of them.")
+    with Faults() as faults:
+        for file in files:
+            other = by_id.setdefault(str(file.relative_to(shared).with_suffix("")), file)
+            if other != file:
+                faults.add(f"{key}: {other} and {file} differ in their suffix alone; name one of them.")
     return by_id
+
+
+def _files(names: Sequence[str], key: str) -> list[Path]:
+    """Raises InputError for each name that no image has, or where there is no name."""
+    if not names:
+        raise InputError(f"{key}: names no image; give files, folders or patterns such as 'site/*.tif'.")
+    files: set[Path] = set()
+    with Faults() as faults:
+        for name in names:
+            if Path(name).is_dir():
+                found = [file for file in Path(name).rglob("*") if file.suffix.lower() in SUFFIXES]
+            else:
+                found = [Path(file) for file in glob(name, recursive=True)]
+            if not found:
+                faults.add(f"{key}={name}: no such file, and no image matches (from {Path.cwd()}).")
+            files |= {file.resolve() for file in found}
+    return sorted(files)
 
 
 def open_rasters(
@@ -155,19 +161,20 @@ def open_rasters(
 
     numbers: of the bands to read, from 1; None: all but an alpha band.
     bands: as a run was trained on, which the files must have; None: measured on these files.
-    Raises InputError for a file that is no image, or whose bands differ.
+    Raises InputError for a file that is no image, or whose bands differ; all files are tried first.
     """
     described: list[Raster] = []
-    for name, file in files.items():
-        with separately():
-            raster = _describe(name, file, numbers)
-            if bands is None and described:
-                _check_alike(raster, described[0])
-            described.append(raster if bands is None else replace(raster, bands=_fitting(raster, bands)))
-    if bands is not None or not described:
+    with Faults() as faults:
+        for name, file in files.items():
+            with faults.step():
+                raster = _describe(name, file, numbers)
+                if bands is None and described:
+                    _check_alike(raster, described[0])
+                described.append(raster if bands is None else replace(raster, bands=_fitting(raster, bands)))
+    if bands is not None:
         return described
-    bands = _measure(described)
-    return [replace(raster, bands=_fitting(raster, bands)) for raster in described]
+    measured = _measure(described)
+    return [replace(raster, bands=_fitting(raster, measured)) for raster in described]
 
 
 def _check_alike(raster: Raster, first: Raster) -> None:

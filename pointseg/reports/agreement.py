@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pointseg.config import construct, values
+from pointseg.config import parse
 from pointseg.config import read as read_config
-from pointseg.evaluation.agreement import CUT, Pairs, Seams, agreement, seams
+from pointseg.evaluation.agreement import BorderPairs, Pairs, agreement, border_pairs
 from pointseg.metrics import ious
 from pointseg.reports.sweeps import Run
+from pointseg.training.runs import build_dataset
 from pointseg.types import Dataset
 
 MEASURES = ("pairs", "agreement", "beside", "miou_land_cover", "miou_land_cover_beside")
@@ -23,17 +24,15 @@ def table(of: list[Run]) -> pd.DataFrame:
     first = {", ".join(f"{key} {run.value(key)}" for key in factors): run for run in reversed(of)}
     rows: list[dict[str, Any]] = []
     for setting, run in sorted(first.items()):
-        config = values(read_config(run.folder / "config.yaml"), "dataset")
-        if config["dataset"]["_target_"] in CUT:
-            dataset = construct(config["dataset"])
-            rows += [{"setting": setting, "split": split} | row for split, row in _rows(dataset)]
+        dataset, _ = build_dataset(parse(read_config(run.folder / "config.yaml")))
+        rows += [{"setting": setting, "split": split} | row for split, row in _rows(dataset)]
     return pd.DataFrame(rows)
 
 
 def _rows(dataset: Dataset) -> Iterator[tuple[str, dict[str, Any]]]:
     for split, scenes in dataset.splits.items():
-        if tiles := seams(scenes, len(dataset.classes)):
-            across, beside = Seams(*np.sum(list(tiles.values()), 0))
+        if dataset.cuts and (tiles := border_pairs(scenes, len(dataset.classes), dataset.cuts)):
+            across, beside = BorderPairs(*np.sum(list(tiles.values()), 0))
             both = agreement(across), agreement(beside), _miou(across, dataset), _miou(beside, dataset)
             yield split, dict(zip(MEASURES, (int(across.sum() // 2), *both), strict=True))
 

@@ -43,19 +43,12 @@ def build(config: TrainConfig, folder: Path) -> tuple[PointData, PointSeg]:
         raise InputError(f"crop_size={config.crop_size}: give the side of the crops, in pixels.")
     if not 0 <= config.overlap < config.crop_size:
         raise InputError(f"overlap={config.overlap}: give 0 to {config.crop_size - 1} pixels, less than crop_size.")
-    annotator = construct(
-        config.annotation,
-        sampler=construct(config.sampler),
-        budget=config.budget,
-        seed=config.seed,
-        accelerator="cpu" if on_cpu(config) else "auto",
-    )
-    dataset = construct(config.dataset, annotation=annotator, points=config.points)
+    dataset, annotator = build_dataset(config)
     # Before the points: weights that do not fit are found at once.
     model = build_network(config.model, len(dataset.classes), dataset.bands)
     data = PointData(
         dataset,
-        _annotator(config, annotator, dataset),
+        annotator,
         folder / "points",
         construct(config.crops),
         construct(config.augment, crop_size=config.crop_size),
@@ -80,13 +73,24 @@ def build(config: TrainConfig, folder: Path) -> tuple[PointData, PointSeg]:
     return data, system
 
 
-def _annotator(config: TrainConfig, given: Annotator, dataset: Dataset) -> Annotator:
-    """The configured one; but `points` of a dataset with masks is the folder of a run, whose points are used again."""
+def build_dataset(config: TrainConfig) -> tuple[Dataset, Annotator]:
+    """The dataset, and what labels points in it.
+
+    `points` of a dataset with masks is the folder of a run, whose points are used again.
+    """
+    annotator = construct(
+        config.annotation,
+        sampler=construct(config.sampler),
+        budget=config.budget,
+        seed=config.seed,
+        accelerator="cpu" if on_cpu(config) else "auto",
+    )
+    dataset = construct(config.dataset, annotation=annotator, points=config.points)
     if config.points is None or dataset.points is not None:
-        return given
+        return dataset, annotator
     if isinstance(config.points, list):
         raise InputError(f"points={config.points}: several files need dataset=field; give one run's folder of points.")
-    return Kept(Path(config.points))
+    return dataset, Kept(Path(config.points))
 
 
 def _schedule(node: Node, optimizer: torch.optim.Optimizer, steps: int) -> Any:
