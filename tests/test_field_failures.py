@@ -43,11 +43,11 @@ from pointseg.types import IGNORE, Batch, Sampler
 from tests.conftest import CONF, options
 from tests.test_augment import SIDE, coordinates, every_pixel
 from tests.test_data import CROP, data, dataset, epoch, scene
-from tests.test_inference import scene as noise
-from tests.test_inference import stitched
 from tests.test_losses import LOSSES, batch, build, logits
 from tests.test_metrics import CLASSES, LAND, computed
 from tests.test_training import train
+from tests.test_windows import scene as noise
+from tests.test_windows import stitched
 
 
 @pytest.mark.parametrize("sampler", options("sampler"))

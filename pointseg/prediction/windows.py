@@ -76,45 +76,71 @@ def predict_scene(
         are right at the pixels all of whose windows are wanted.
     chosen: the strips to return, consecutive ones; None: all. A strip's values do not depend on it.
 
-    Held at a time: a batch of windows, and of the strip above only the rows that reach into this one.
+    Windows are added up across the scene first, and the bands that result down it. Held at a time: a batch of windows, and of the strip above
+    only the rows that reach into this one.
     """
-    height, width = scene.shape
-    rows, cols = cover(height, window_size, overlap), cover(width, window_size, overlap)
-    tile_height, tile_width = min(window_size, height), min(window_size, width)
-    weight_rows, weight_cols = (
-        _weights(starts, size, tile).to(device)
-        for starts, size, tile in ((rows, height, tile_height), (cols, width, tile_width))
-    )
-    chosen = range(len(rows)) if chosen is None else chosen
-    begin = next(i for i, row in enumerate(rows) if row + tile_height > rows[chosen.start]) if chosen else 0
-    above: Tensor | None = None  # what windows higher up give to rows from this one on, (k, rows, width)
-    for i in range(begin, chosen.stop):
-        row, next_row = rows[i], [*rows, height][i + 1]
-        below: Tensor | None = None
-        left: Tensor | None = None  # what windows further left give to columns from this one on, (k, tile_height, cols)
-        windows = [Window(row, col, tile_height, tile_width) for col in cols]
+    down_axis, across_axis = (_Axis.of(size, window_size, overlap, device) for size in scene.shape)
+    down = [_Blend(down_axis, dim=1) for _ in across_axis.starts]
+    chosen = range(len(down_axis.starts)) if chosen is None else chosen
+    for i in range(down_axis.first_reaching(chosen.start) if chosen else 0, chosen.stop):
+        row, height = down_axis.starts[i], down_axis.lengths[i]
+        windows = [Window(row, col, down_axis.side, across_axis.side) for col in across_axis.starts]
         keep = [wanted(window) for window in windows]
-        tiles = _tiles(predict, scene, list(compress(windows, keep)), batch_size, device)
+        predictions = _predicted(predict, scene, list(compress(windows, keep)), batch_size, device)
+        across = _Blend(across_axis, dim=2)
         for j, (window, kept) in enumerate(zip(windows, keep, strict=True)):
-            col, next_col = window.col, [*cols, width][j + 1]
-            if kept:
-                values = next(tiles) * (weight_rows[i][:, None] * weight_cols[j])
-            elif left is not None or above is not None:
-                values = _zeros(left if left is not None else above, tile_height, tile_width)
-            else:
-                continue
-            if left is not None:
-                values[:, :, : left.shape[2]] += left
-            left = values[:, :, next_col - col :]
-            values = values[:, :, : next_col - col]
-            if above is not None:
-                values[:, : above.shape[1]] += above[:, :, col:next_col]
-            if below is None:
-                below = _zeros(values, tile_height - (next_row - row), width)
-            below[:, :, col:next_col] = values[:, next_row - row :]
-            if i in chosen and kept:
-                yield Window(row, col, next_row - row, next_col - col), values[:, : next_row - row]
-        above = below
+            weights = down_axis.weights[i][:, None] * across_axis.weights[j]
+            band = across.add(next(predictions) * weights if kept else None, j)
+            block = down[j].add(band, i)
+            if kept and block is not None and i in chosen:
+                yield Window(row, window.col, height, across_axis.lengths[j]), block
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """Windows of `side` pixels along one axis of a scene: where each starts, how many pixels it concludes (those before
+    the next one starts), and its weight at each of its pixels."""
+
+    side: int
+    starts: list[int]
+    lengths: list[int]
+    weights: Float[Tensor, "windows side"]
+
+    @classmethod
+    def of(cls, size: int, window_size: int, overlap: int, device: torch.device | str) -> "_Axis":
+        starts, side = cover(size, window_size, overlap), min(window_size, size)
+        lengths = [end - start for start, end in pairwise([*starts, size])]
+        return cls(side, starts, lengths, _weights(starts, size, side).to(device))
+
+    def first_reaching(self, window: int) -> int:
+        """The first window that shares pixels with this one."""
+        return next(i for i, start in enumerate(self.starts) if start + self.side > self.starts[window])
+
+
+class _Blend:
+    """Overlap-add along one axis: takes the windows in their order, and gives the pixels that each concludes."""
+
+    def __init__(self, axis: _Axis, dim: int) -> None:
+        self.axis, self.dim = axis, dim
+        self.carry: Tensor | None = None  # what earlier windows give to the pixels from the next start on
+
+    def add(self, values: Float[Tensor, "k h w"] | None, i: int) -> Float[Tensor, "k rows cols"] | None:
+        """values: those of window i times their weights (changed in place); None where it is not predicted.
+
+        Returns None where no window gives these pixels anything.
+        """
+        if self.carry is not None:
+            if values is None:
+                shape = list(self.carry.shape)
+                shape[self.dim] = self.axis.side
+                values = self.carry.new_zeros(shape)
+            values.narrow(self.dim, 0, self.carry.shape[self.dim]).add_(self.carry)
+        if values is None:
+            return None
+        length = self.axis.lengths[i]
+        # Copied, or what is carried would keep all of the window in memory.
+        self.carry = values.narrow(self.dim, length, self.axis.side - length).clone()
+        return values.narrow(self.dim, 0, length)
 
 
 @dataclass(frozen=True)
@@ -157,31 +183,28 @@ def views_at(
     Their weighted sum is what `predict_scene` gives; apart, they can be calibrated before they are blended.
     """
     parts = list(_holding(scene.shape, rows, cols, window_size, overlap))
-    values = _tiles(predict, scene, [window for window, _, _ in parts], batch_size, device)
-    said = []
-    for (window, chosen, _), tile in zip(parts, values, strict=True):
-        at = tile[:, rows[chosen] - window.row, cols[chosen] - window.col].T
-        said.append(at.double().clamp(min=torch.finfo(torch.float32).tiny).log().cpu().numpy())
+    predictions = _predicted(predict, scene, [window for window, _, _ in parts], batch_size, device)
+    logs = []
+    for (window, chosen, _), values in zip(parts, predictions, strict=True):
+        read = values[:, rows[chosen] - window.row, cols[chosen] - window.col].T
+        logs.append(read.double().clamp(min=torch.finfo(torch.float32).tiny).log().cpu().numpy())
     weights, positions = (np.concatenate([part[i] for part in parts]) for i in (2, 1))
-    return Views(np.concatenate(said), weights, positions, len(rows))
+    return Views(np.concatenate(logs), weights, positions, len(rows))
 
 
 def _holding(
     shape: Shape, rows: Int[np.ndarray, "n"], cols: Int[np.ndarray, "n"], window_size: int, overlap: int
 ) -> Iterator[tuple[Window, Int[np.ndarray, "m"], Float[np.ndarray, "m"]]]:
     """The windows that hold positions, with the indices of these and their weights in the blend."""
-    (tops, weight_rows), (lefts, weight_cols) = (
-        (starts, _weights(starts, size, min(window_size, size)).double().numpy())
-        for size, starts in ((size, cover(size, window_size, overlap)) for size in shape)
-    )
-    height, width = weight_rows.shape[1], weight_cols.shape[1]
-    for i, top in enumerate(tops):
-        strip = np.flatnonzero((rows >= top) & (rows < top + height))
-        for j, left in enumerate(lefts):
-            chosen = strip[(cols[strip] >= left) & (cols[strip] < left + width)]
+    down, across = (_Axis.of(size, window_size, overlap, "cpu") for size in shape)
+    weight_rows, weight_cols = (axis.weights.double().numpy() for axis in (down, across))
+    for i, top in enumerate(down.starts):
+        strip = np.flatnonzero((rows >= top) & (rows < top + down.side))
+        for j, left in enumerate(across.starts):
+            chosen = strip[(cols[strip] >= left) & (cols[strip] < left + across.side)]
             if len(chosen):
                 weights = weight_rows[i, rows[chosen] - top] * weight_cols[j, cols[chosen] - left]
-                yield Window(top, left, height, width), chosen, weights
+                yield Window(top, left, down.side, across.side), chosen, weights
 
 
 def paste(class_map: UInt8[np.ndarray, "h w"], window: Window, classes: Tensor) -> None:
@@ -190,12 +213,7 @@ def paste(class_map: UInt8[np.ndarray, "h w"], window: Window, classes: Tensor) 
     class_map[row : row + height, col : col + width] = classes.byte().cpu().numpy()
 
 
-def _zeros(like: Tensor | None, rows: int, cols: int) -> Tensor:
-    assert like is not None
-    return like.new_zeros(len(like), rows, cols)
-
-
-def _tiles(
+def _predicted(
     predict: Predict, scene: Imagery, windows: list[Window], batch_size: int, device: torch.device | str
 ) -> Iterator[Float[Tensor, "k h w"]]:
     """The probabilities of each window, predicted by the batch."""
@@ -204,13 +222,13 @@ def _tiles(
         yield from predict(torch.from_numpy(images).permute(0, 3, 1, 2).to(device))
 
 
-def _weights(starts: list[int], size: int, tile: int) -> Float[Tensor, "windows tile"]:
+def _weights(starts: list[int], size: int, side: int) -> Float[Tensor, "windows side"]:
     """The weight of each window at each of its pixels along one axis; at every pixel they sum to 1.
 
     A raised cosine over the window, divided by the sum of those that reach the pixel.
     """
-    bump = torch.sin(torch.pi * (torch.arange(tile) + 0.5) / tile) ** 2
+    bump = torch.sin(torch.pi * (torch.arange(side) + 0.5) / side) ** 2
     total = torch.zeros(size)
     for start in starts:
-        total[start : start + tile] += bump
-    return torch.stack([bump / total[start : start + tile] for start in starts])
+        total[start : start + side] += bump
+    return torch.stack([bump / total[start : start + side] for start in starts])
