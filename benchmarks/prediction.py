@@ -43,7 +43,7 @@ from pointseg.prediction.trained import Trained, load_run
 from pointseg.prediction.windows import cover
 from pointseg.training.runs import load
 from pointseg.training.system import PointSeg
-from pointseg.training.train import fit
+from pointseg.training.train import train as train_run
 from pointseg.types import LabelledScene
 
 ROOT = Path(__file__).parent.parent
@@ -84,7 +84,7 @@ def train(folder: Path, *overrides: str) -> None:
     with_one_step = ("trainer.max_epochs=1", "+trainer.limit_train_batches=1", "+trainer.limit_val_batches=1")
     cfg = configuration("dataset=synthetic", *TINY_SCENES, *with_one_step, "trainer.accelerator=auto", *overrides)
     folder.mkdir()
-    fit(cfg, folder, {})
+    train_run(cfg, folder, {})
 
 
 def speed(size: Size, model: str, place: Path) -> list[list[object]]:

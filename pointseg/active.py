@@ -18,7 +18,7 @@ def main(cfg: DictConfig) -> None:
 
     from hydra.core.hydra_config import HydraConfig
 
-    from pointseg.training.train import fit  # imports torch: see train.py
+    from pointseg.training.train import train  # imports torch: see train.py
 
     hydra_config = HydraConfig.get()
     folder, choices = Path(hydra_config.runtime.output_dir), dict(hydra_config.runtime.choices)
@@ -34,7 +34,7 @@ def main(cfg: DictConfig) -> None:
         if name == "suggested":
             config.annotation = OmegaConf.merge(cfg.query, {"run": str(latest)})
             latest = run
-        fit(config, run, choices | {"annotation": "suggested" if name == "suggested" else "drawn"})
+        train(config, run, choices | {"annotation": "suggested" if name == "suggested" else "drawn"})
 
 
 if __name__ == "__main__":

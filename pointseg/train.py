@@ -16,10 +16,10 @@ def main(cfg: DictConfig) -> float:
 
     from hydra.core.hydra_config import HydraConfig
 
-    from pointseg.training.train import fit  # torch and lightning take seconds to import; --help needs neither
+    from pointseg.training.train import train  # torch and lightning take seconds to import; --help needs neither
 
     hydra_config = HydraConfig.get()
-    return fit(cfg, Path(hydra_config.runtime.output_dir), dict(hydra_config.runtime.choices))
+    return train(cfg, Path(hydra_config.runtime.output_dir), dict(hydra_config.runtime.choices))
 
 
 if __name__ == "__main__":

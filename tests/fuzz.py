@@ -56,7 +56,8 @@ from pointseg.models.weights import load_weights
 from pointseg.prediction import export, trained
 from pointseg.reports import sweeps
 from pointseg.training import runs
-from pointseg.training.train import fit, make_trainer
+from pointseg.training.train import make_trainer
+from pointseg.training.train import train as train_run
 from pointseg.types import Window, whole
 from tests.site import CRS, NAMES, ORIGIN, frame, pixels, write_image
 from tests.test_onnxfile import graph
@@ -285,7 +286,7 @@ class Base:
         table.to_csv(folder / "site/p.csv", index=False)
         table = table.assign(scene="a", row=[row for row, _, _ in clicks], col=[col for _, col, _ in clicks])
         table.drop(columns=["x", "y"]).to_csv(folder / "site/q.csv", index=False)
-        fit(composed(folder), folder / "run", {})
+        train_run(composed(folder), folder / "run", {})
         write_calibration(folder / "run")
         options: Any = OmegaConf.to_container(OmegaConf.load(CONF / "dataset/folder.yaml"))
         return cls(folder, trained.load_run(folder / "run", "best", "cpu", False), options)
@@ -694,7 +695,7 @@ def resumed(rng: Rng, base: Base, folder: Path) -> tuple[str, Callable[[], None]
     def use() -> None:
         config = OmegaConf.load(folder / "config.yaml")
         config.resume = True
-        score = fit(config, folder, {})  # type: ignore[arg-type]
+        score = train_run(config, folder, {})  # type: ignore[arg-type]
         if not np.isfinite(score):
             raise NoNumberError("score")
 

@@ -221,7 +221,7 @@ def test_the_command_says_what_is_wrong_with_a_folder_and_whether_anything_is(
 
 
 def test_a_split_without_a_label_is_no_score_of_nan(tmp_path: Path) -> None:
-    from pointseg.training.train import fit
+    from pointseg.training.train import train as train_run
     from tests.test_training import composed
 
     write_folder(tmp_path, INTEGERS, [f"{name}" for name in "abcd"])
@@ -230,7 +230,7 @@ def test_a_split_without_a_label_is_no_score_of_nan(tmp_path: Path) -> None:
     options += ["dataset.ignore=[0]", "dataset.val=[d]", "dataset.test=[c]", "budget=0.5", "crops=around_points"]
     (tmp_path / "run").mkdir()
     with pytest.raises(InputError, match=r"split 'val' have no labelled pixel"):
-        fit(composed("dataset=folder", *options, "crops.number=4"), tmp_path / "run", {})
+        train_run(composed("dataset=folder", *options, "crops.number=4"), tmp_path / "run", {})
     assert not (tmp_path / "run/best.ckpt").exists()
 
 

@@ -1,4 +1,3 @@
-import copy
 import os
 from pathlib import Path
 from typing import Any
@@ -7,8 +6,6 @@ import numpy as np
 import pytest
 import torch
 import torchvision.models.segmentation as zoo
-from hypothesis import example, given
-from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from torch import nn
 from torchvision.models import mobilenet_v2, resnet50
@@ -16,7 +13,6 @@ from torchvision.models import mobilenet_v2, resnet50
 from pointseg.config import construct
 from pointseg.errors import InputError
 from pointseg.models import networks
-from pointseg.models.atrous import ShiftedConv2d, shift_dilated
 from pointseg.models.logits import upsample
 from pointseg.models.weights import read_checkpoint, restore
 from pointseg.types import RGB, Bands
@@ -68,55 +64,6 @@ def test_a_batch_norm_that_is_part_of_a_convolution_changes_no_logit(name: str) 
         after = networks.fold_norms(network)(images)
     torch.testing.assert_close(after, before, rtol=1e-3, atol=1e-4 * float(before.abs().max()))
     assert not any(isinstance(layer, nn.BatchNorm2d) for layer in network.modules())
-
-
-@given(
-    size=st.tuples(st.integers(1, 12), st.integers(1, 12)),
-    dilation=st.tuples(st.integers(6, 9), st.integers(6, 9)),
-    kernel=st.sampled_from([(3, 3), (1, 3), (5, 3)]),
-    bias=st.booleans(),
-)
-@example(size=(12, 12), dilation=(6, 6), kernel=(3, 3), bias=True)
-def test_a_convolution_by_shifted_taps_is_the_same_function(
-    size: tuple[int, int], dilation: tuple[int, int], kernel: tuple[int, int], bias: bool
-) -> None:
-    padding = tuple(d * (k // 2) for d, k in zip(dilation, kernel, strict=True))
-    plain = nn.Conv2d(3, 4, kernel, dilation=dilation, padding=padding, bias=bias).double()  # type: ignore[arg-type]
-    network = nn.Sequential(copy.deepcopy(plain))
-    shift_dilated(network)
-    assert type(network[0]) is not nn.Conv2d
-    features = torch.randn(2, 3, *size, dtype=torch.float64)
-    seen, shifted = features.clone().requires_grad_(), features.clone().requires_grad_()
-    expected, found = plain(seen), network(shifted)
-    torch.testing.assert_close(found, expected)
-    weight = torch.randn_like(expected)
-    (expected * weight).sum().backward()
-    (found * weight).sum().backward()
-    torch.testing.assert_close(shifted.grad, seen.grad)
-    assert network.state_dict().keys() == {f"0.{key}" for key in plain.state_dict()}
-    for ours, theirs in zip(network.parameters(), plain.parameters(), strict=True):
-        torch.testing.assert_close(ours.grad, theirs.grad)
-
-
-@pytest.mark.parametrize(
-    "other",
-    [{"padding": 5}, {"stride": 2}, {"groups": 4}, {"padding_mode": "reflect"}, {"kernel_size": 2}, {"dilation": 4}],
-)
-def test_other_convolutions_stay_as_they_are(other: dict[str, Any]) -> None:
-    options: dict[str, Any] = {"kernel_size": 3, "dilation": 6, "padding": 6, **other}
-    network = nn.Sequential(nn.Conv2d(4, 4, **options))
-    shift_dilated(network)
-    assert type(network[0]) is nn.Conv2d
-
-
-def test_only_the_pyramid_is_computed_by_shifted_taps() -> None:
-    network = build("deeplabv3_resnet50").eval()
-    images = torch.randint(0, 256, (1, 3, 64, 96), dtype=torch.uint8)
-    with torch.no_grad():
-        before = network(images)
-        shift_dilated(network)
-        torch.testing.assert_close(network(images), before, rtol=1e-3, atol=1e-4 * float(before.abs().max()))
-    assert sum(isinstance(layer, ShiftedConv2d) for layer in network.modules()) == 3
 
 
 @pytest.mark.parametrize(

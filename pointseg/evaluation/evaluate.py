@@ -14,7 +14,7 @@ from pointseg.evaluation.colour_baseline import score as score_by_colour
 from pointseg.files import writing
 from pointseg.prediction import calibration
 from pointseg.training import runs
-from pointseg.training.pictures import EvaluationPictures
+from pointseg.training.callbacks import EvaluationPictures
 from pointseg.training.system import PointSeg
 from pointseg.training.train import make_trainer
 from pointseg.types import SPLITS

@@ -6,7 +6,6 @@ appears under its name only when it is whole. Several processes (torchrun) share
 
 import hashlib
 import logging
-import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from jaxtyping import UInt8
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from pointseg import progress
+from pointseg import processes, progress
 from pointseg.config import read
 from pointseg.datasets.field import kept_points
 from pointseg.errors import InputError
@@ -77,7 +76,7 @@ def predict(cfg: DictConfig) -> None:
         points = _points(Path(cfg.run) / "points", raster, model.classes)
         if predict_map(model, raster, file, settings):
             formats.write_preview(file, output_files(file, settings)["confidence"], model, raster, points)
-        if cfg.polygons and _rank() == 0:
+        if cfg.polygons and processes.rank() == 0:
             formats.write_polygons(file, raster, model.classes, cfg.sieve, cfg.simplify)
 
 
@@ -140,7 +139,7 @@ def predict_map(model: Trained, raster: Raster, file: Path, settings: Settings) 
         if len(missing) < len(mine):
             log.info("%s: goes on; %d of %d strips are there.", file, len(mine) - len(missing), len(mine))
         _predict_strips(model, raster, settings, folder, range(missing[0], mine.stop))
-    if _rank() != 0:
+    if processes.rank():
         return False
     while not all(_strip_file(folder, i).exists() for i in range(len(rows))):
         time.sleep(0.5)  # other processes are at theirs
@@ -158,13 +157,9 @@ def output_files(file: Path, settings: Settings) -> dict[str, Path]:
     return files
 
 
-def _rank() -> int:
-    return int(os.environ.get("RANK", 0))  # torchrun's
-
-
 def _share(count: int) -> range:
     """The strips of this process: consecutive ones, because neighbours share windows."""
-    rank, ranks = _rank(), int(os.environ.get("WORLD_SIZE", 1))
+    rank, ranks = processes.rank(), processes.number()
     return range(count * rank // ranks, count * (rank + 1) // ranks)
 
 

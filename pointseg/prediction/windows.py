@@ -76,8 +76,8 @@ def predict_scene(
         are right at the pixels all of whose windows are wanted.
     chosen: the strips to return, consecutive ones; None: all. A strip's values do not depend on it.
 
-    Windows are added up across the scene first, and the bands that result down it. Held at a time: a batch of windows, and of the strip above
-    only the rows that reach into this one.
+    Windows are added up across the scene first, and the bands that result down it. Held at a time: a batch of windows,
+    and of the strip above only the rows that reach into this one.
     """
     down_axis, across_axis = (_Axis.of(size, window_size, overlap, device) for size in scene.shape)
     down = [_Blend(down_axis, dim=1) for _ in across_axis.starts]

@@ -20,10 +20,11 @@ from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 from omegaconf import DictConfig, OmegaConf
 
+from pointseg import processes
 from pointseg.config import read
 from pointseg.errors import InputError
 from pointseg.files import writing
-from pointseg.training import processes, runs
+from pointseg.training import runs
 from pointseg.training.system import PointSeg
 
 log = logging.getLogger(__name__)

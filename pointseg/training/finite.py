@@ -7,9 +7,9 @@ from typing import NoReturn
 import torch
 from torch import Tensor, distributed
 
+from pointseg import processes
 from pointseg.errors import InputError
 from pointseg.files import writing
-from pointseg.training import processes
 from pointseg.types import Batch
 
 

@@ -20,16 +20,14 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig
 
-from pointseg import metrics
+from pointseg import metrics, processes
 from pointseg.config import TrainConfig, construct, parse
 from pointseg.errors import REASON, InputError, reading
-from pointseg.models.atrous import shift_dilated
 from pointseg.models.weights import read_checkpoint
-from pointseg.progress import Lines
-from pointseg.training import memory, processes, runs
+from pointseg.training import memory, runs
+from pointseg.training.callbacks import Lines, TrainingPictures
 from pointseg.training.checkpoints import Keeper, WholeFiles, begin
 from pointseg.training.data import PointData
-from pointseg.training.pictures import TrainingPictures
 from pointseg.training.system import PointSeg
 
 log = logging.getLogger(__name__)
@@ -37,7 +35,7 @@ log = logging.getLogger(__name__)
 NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 
 
-def fit(cfg: DictConfig, folder: Path, choices: dict[str, Any]) -> float:
+def train(cfg: DictConfig, folder: Path, choices: dict[str, Any]) -> float:
     """Train as `cfg` says and keep everything in `folder`; the best validation mIoU over all classes.
 
     choices: the chosen option of each configuration group, shown in TensorBoard's HParams.
@@ -55,29 +53,30 @@ def fit(cfg: DictConfig, folder: Path, choices: dict[str, Any]) -> float:
         if runs.on_cpu(config):
             memory.keep_freed()
         data, system = runs.build(config, folder)
+    logger, keeper = _logger(config, choices, checkpoint, folder), Keeper(folder)
+    callbacks = [keeper, LearningRateMonitor("step"), TrainingPictures(data.dataset), Lines()]
+    facts = {"logger": logger, "plugins": [WholeFiles()], "callbacks": callbacks, "default_root_dir": folder}
+    trainer = make_trainer(config, **facts)
+    if config.compile:
+        system.model.compile()
+    _fit(trainer, system, data, keeper, checkpoint)
+    return _conclude(trainer, system, data, keeper, logger)
+
+
+def _logger(config: TrainConfig, choices: dict[str, Any], checkpoint: Path | None, folder: Path) -> TensorBoardLogger:
     step = _step(checkpoint)
     if step is not None:
         log.info("Going on from step %d of %s", step, checkpoint)
-    hparams = _hparams(config, choices)
     logger = TensorBoardLogger(folder, name="", version="", default_hp_metric=False, purge_step=step)
-    logger.hparams.update(hparams)
-    keeper = Keeper(folder)
-    trainer = make_trainer(
-        config,
-        logger=logger,
-        plugins=[WholeFiles()],
-        callbacks=[keeper, LearningRateMonitor("step"), TrainingPictures(data.dataset), Lines()],
-        default_root_dir=folder,
-    )
-    if config.compile:
-        if runs.on_cpu(config):
-            shift_dilated(system.model)
-        system.model.compile()
-    with processes.of_one_job(trainer, folder):
-        _train(trainer, system, data, keeper, checkpoint)
-    best = runs.best(system.history)
+    logger.hparams.update(_hparams(config, choices))
+    return logger
+
+
+def _conclude(trainer: Trainer, system: PointSeg, data: PointData, keeper: Keeper, logger: TensorBoardLogger) -> float:
+    """Keep what is known at the end alone; the best validation mIoU over all classes."""
+    best, folder = runs.best(system.history), keeper.folder
     names = ("miou_all_classes", "miou_land_cover", "accuracy", "kappa", "epoch")
-    logger.log_hyperparams(hparams, {f"best/{name}": best[name] for name in names})
+    logger.log_hyperparams(dict(logger.hparams), {f"best/{name}": best[name] for name in names})
     logger.save()
     if trainer.is_global_zero:
         counts = dict(zip(system.classes, data.counts, strict=True))
@@ -88,7 +87,7 @@ def fit(cfg: DictConfig, folder: Path, choices: dict[str, Any]) -> float:
     return float(best[runs.MONITOR])
 
 
-def _train(trainer: Trainer, system: PointSeg, data: PointData, keeper: Keeper, checkpoint: Path | None) -> None:
+def _fit(trainer: Trainer, system: PointSeg, data: PointData, keeper: Keeper, checkpoint: Path | None) -> None:
     try:
         trainer.fit(system, data, ckpt_path=checkpoint, weights_only=True)
         if keeper.signal:  # after the last epoch
@@ -105,24 +104,31 @@ def _train(trainer: Trainer, system: PointSeg, data: PointData, keeper: Keeper, 
     except InputError:
         raise
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in NOT_WRITTEN:  # TensorBoard's events, written as they come
-            raise InputError(
-                f"{trainer.default_root_dir}: cannot be written ({error.strerror}); make room there. "
-                f"{_remedy(trainer, keeper)}"
-            ) from error
-        if checkpoint is None or keeper.started:
-            raise
-        reason = " ".join(str(error).split())[:REASON]
-        raise InputError(
-            f"{checkpoint}: training cannot go on from it ({type(error).__name__}: {reason}); restore the file, or "
-            "train anew in another folder."
-        ) from error
+        if cause := _cause(error, trainer, keeper, checkpoint):
+            raise cause from error
+        raise
     finally:
         trainer.fit_loop.teardown()  # ends the workers; Lightning leaves them when a validation is interrupted
     if not system.history:
         raise InputError(
             f"{trainer.default_root_dir}: the training ended before an epoch was validated; give it more epochs."
         )
+
+
+def _cause(error: Exception, trainer: Trainer, keeper: Keeper, checkpoint: Path | None) -> InputError | None:
+    """What the user can do about an error in training; None where it is a bug."""
+    if isinstance(error, OSError) and error.errno in NOT_WRITTEN:  # TensorBoard's events, written as they come
+        return InputError(
+            f"{trainer.default_root_dir}: cannot be written ({error.strerror}); make room there. "
+            f"{_remedy(trainer, keeper)}"
+        )
+    if checkpoint is None or keeper.started:
+        return None
+    reason = " ".join(str(error).split())[:REASON]
+    return InputError(
+        f"{checkpoint}: training cannot go on from it ({type(error).__name__}: {reason}); restore the file, or "
+        "train anew in another folder."
+    )
 
 
 def _remedy(trainer: Trainer, keeper: Keeper) -> str:
@@ -165,6 +171,11 @@ def make_trainer(config: TrainConfig, **facts: Any) -> Trainer:
     if node.get("precision") == "auto":
         node["precision"] = "32-true" if runs.on_cpu(config) else "bf16-mixed"
     trainer: Trainer = construct(node, **facts)
+    if trainer.world_size > processes.number():  # Lightning would start the others itself: see hydra #2070
+        raise InputError(
+            f"trainer.devices={trainer.num_devices}: torchrun starts several processes, as in torchrun "
+            f"--nproc-per-node {trainer.num_devices} -m pointseg.train trainer=ddp"
+        )
     device = trainer.strategy.root_device
     log.info("Device: %s, precision: %s", device, trainer.precision)
     if device.type == "cpu" and "bf16" in trainer.precision and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
