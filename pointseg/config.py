@@ -156,8 +156,8 @@ def _check_value(where: str, value: object, hint: Any) -> None:
     numeric = hint in (int, float, int | float, int | None)
     if not is_bearable(value, hint, conf=TOWER) or (numeric and isinstance(value, bool)):
         wanted = getattr(hint, "__name__", None) if inspect.isclass(hint) else None
-        told = "" if "." in where else "; conf/train.yaml says what it is"
-        raise InputError(f"{where}={value}: expected {wanted or str(hint).replace('typing.', '')}{told}.")
+        advice = "" if "." in where else "; conf/train.yaml says what it is"
+        raise InputError(f"{where}={value}: expected {wanted or str(hint).replace('typing.', '')}{advice}.")
 
 
 def _ours(target: Any) -> bool:

@@ -12,7 +12,9 @@ from scipy.stats import norm
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from pointseg.errors import InputError
-from pointseg.evaluation.calibrate import Sample, _as_if, _check, _held_out
+from pointseg.evaluation.calibrate import _held_out
+from pointseg.evaluation.prior import check
+from pointseg.evaluation.sample import Sample
 from pointseg.losses.partial_ce import PartialCrossEntropy
 from pointseg.losses.weighted_partial_ce import WeightedPartialCrossEntropy
 from pointseg.models.networks import unet
@@ -159,7 +161,7 @@ def test_what_is_held_out_is_calibrated_by_the_other_scenes() -> None:
 def test_points_of_chosen_shares_count_as_if_they_had_those_of_the_map() -> None:
     views, labels = sample(600)
     shares = np.array([0.7, 0.2, 0.1])
-    weights = _as_if(shares, Sample(views, labels, labels, False, ""))
+    weights = Sample(views, labels, labels, False, "").weights(shares)
     assert np.allclose(np.bincount(labels, weights) / weights.sum(), shares)
 
 
@@ -177,4 +179,4 @@ def test_points_of_chosen_shares_count_as_if_they_had_those_of_the_map() -> None
 )
 def test_shares_that_cannot_be_had_are_refused(chosen: Any, images: Any, random: bool, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        _check(chosen, images, random, ("a", "b"))
+        check(chosen, images, random, ("a", "b"))

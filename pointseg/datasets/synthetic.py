@@ -1,6 +1,6 @@
 """Procedural scenes for trying things without a download, written in exactly Kaggle's layout.
 
-Land, water, vegetation, a road network, buildings along the roads with their shadows, sensor noise
+Land, water, vegetation, a road network, buildings forward the roads with their shadows, sensor noise
 and a colour shift between tiles. Roofs share the colours of roads and of land, shadows those of
 water, so that colour alone does not tell the classes apart; shape and surroundings do.
 """
@@ -145,15 +145,15 @@ def _roads(size: int, rng: np.random.Generator) -> list[Road]:
     """Two families of nearly parallel streets, crossing at an angle: (start, end, width)."""
     angle, roads = rng.uniform(0, np.pi), []
     for turn in (0.0, np.pi / 2 + rng.normal(0, 0.15)):
-        along = np.array([np.cos(angle + turn), np.sin(angle + turn)])
-        across = np.array([-along[1], along[0]])
+        forward = np.array([np.cos(angle + turn), np.sin(angle + turn)])
+        sideways = np.array([-forward[1], forward[0]])
         offset = -0.7 * size
         while offset < 0.7 * size:
             offset += rng.uniform(0.13, 0.24) * size
-            middle = np.full(2, size / 2) + offset * across
-            tilt = rng.normal(0, 0.06) * across
+            middle = np.full(2, size / 2) + offset * sideways
+            tilt = rng.normal(0, 0.06) * sideways
             width = int(rng.choice([5, 7, 11])) * size // 480 + 1
-            roads.append((middle - size * (along + tilt), middle + size * (along - tilt), width))
+            roads.append((middle - size * (forward + tilt), middle + size * (forward - tilt), width))
     return roads
 
 
@@ -167,14 +167,14 @@ def _street(
     colour = tuple(channel + shade for channel in (_ASPHALT if rng.random() < 0.75 else _SAND))
     canvas.paint("Road", lambda stencil: cv2.line(stencil, first, last, (1,), width), colour)  # type: ignore[arg-type]
     length = float(np.hypot(*(end - start)))
-    along = (end - start) / length
-    across = np.array([-along[1], along[0]])
+    forward = (end - start) / length
+    sideways = np.array([-forward[1], forward[0]])
     position = 0.0
     while position < length:
         depth, front = rng.uniform(0.025, 0.05, 2) * size
         for side in (-1, 1):
-            centre = start + position * along + side * (width / 2 + depth / 2 + 0.008 * size) * across
-            _building(canvas, districts, centre, along * front / 2, across * depth / 2)
+            centre = start + position * forward + side * (width / 2 + depth / 2 + 0.008 * size) * sideways
+            _building(canvas, districts, centre, forward * front / 2, sideways * depth / 2)
         position += front + rng.uniform(0.01, 0.05) * size
 
 

@@ -3,7 +3,6 @@
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,45 +12,18 @@ from omegaconf import DictConfig, OmegaConf
 from sklearn.model_selection import GroupKFold, KFold
 
 from pointseg import plots
-from pointseg.annotation.drawn import draw
 from pointseg.errors import InputError
+from pointseg.evaluation import prior
+from pointseg.evaluation.sample import Numbers, Sample, draw_sample
 from pointseg.files import writing
-from pointseg.imagery import rasters
-from pointseg.imagery.rasters import Raster
 from pointseg.prediction import calibration, trained
 from pointseg.prediction.calibration import Calibration, Shares, blend, fit_temperature
 from pointseg.prediction.trained import Trained
-from pointseg.prediction.windows import Imagery, Views, views_at
-from pointseg.samplers.random import Random
 from pointseg.training import runs
-from pointseg.training.data import PointData
-from pointseg.types import Window
 
 log = logging.getLogger(__name__)
 
 FOLDS = 5
-VANISHING, FEWEST = 1e-3, 5  # a share, and an effective number of points, below which an estimate is not believed
-PER_IMAGE = 2000  # pixels of each image whose class shares are estimated
-
-Numbers = Float[np.ndarray, "n"]
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Labelled positions of the validation scenes. groups: of their scenes; words: where they come from.
-
-    random: their classes have the scenes' own shares, as those of points that a person chose or that a
-    sampler balanced have not.
-    """
-
-    views: Views
-    labels: Int[np.ndarray, "n"]
-    groups: Int[np.ndarray, "n"]
-    random: bool
-    words: str
-
-    def shares(self, classes: int) -> Shares:
-        return np.bincount(self.labels, minlength=classes) / len(self.labels)
 
 
 def calibrate(cfg: DictConfig) -> None:
@@ -65,22 +37,30 @@ def calibrate(cfg: DictConfig) -> None:
     model = trained.load_run(folder, cfg.checkpoint, cfg.accelerator, flips=False, calibrated=False)
     random = cfg.budget is not None and data.dataset.points is None
     chosen = OmegaConf.to_container(cfg.prior) if OmegaConf.is_config(cfg.prior) else cfg.prior
-    _check(chosen, cfg.input, random, model.classes)
-    sample = _sample(model, data, cfg.budget if random else None)
+    prior.check(chosen, cfg.input, random, model.classes)
+    sample = draw_sample(model, data, cfg.budget if random else None)
     training = calibration.training_shares(data.counts, system.loss)
-    prior = _prior(chosen, cfg.input, model, sample, training)
-    shift = (0.0,) * len(model.classes) if prior is None else calibration.prior_shift(prior, training)
-    weights = np.ones(len(sample.labels)) if prior is None or sample.random else _as_if(prior, sample)
-    _check_estimate(chosen, prior, weights, model)
-    before = blend(sample.views, Calibration(1.0, (0.0,) * len(model.classes)))
+    shares = prior.prior_of(chosen, cfg.input, model, sample, training)
+    weights = np.ones(len(sample.labels)) if shares is None or sample.random else sample.weights(shares)
+    prior.check_estimate(chosen, shares, weights, model)
+    result, diagrams = _fit(sample, weights, shares, training, model)
+    facts = {"checkpoint": cfg.checkpoint, "weights": calibration.digest(folder / f"{cfg.checkpoint}.ckpt")}
+    facts["prior_from"] = chosen if isinstance(chosen, str | None) else "given"
+    _write(folder, facts | result, diagrams)
+
+
+def _fit(
+    sample: Sample, weights: Numbers, prior: Shares | None, training: Shares, model: Trained
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The calibration with its scores before and after, and a reliability diagram of each."""
+    none = (0.0,) * len(model.classes)
+    shift = none if prior is None else calibration.prior_shift(prior, training)
+    before = blend(sample.views, Calibration(1.0, none))
     after, folds = _held_out(sample, weights, shift)
-    result: dict[str, Any] = {
-        "checkpoint": cfg.checkpoint,
-        "weights": calibration.digest(folder / f"{cfg.checkpoint}.ckpt"),
+    result = {
         "temperature": fit_temperature(sample.views, sample.labels, weights, shift),
         "shift": shift,
         "prior": None if prior is None else _named(prior, model),
-        "prior_from": chosen if isinstance(chosen, str | None) else "given",
         "training_prior": _named(training, model),
         "points": sample.words,
         "n": len(sample.labels),
@@ -89,9 +69,13 @@ def calibrate(cfg: DictConfig) -> None:
         "after": _scores(after, sample.labels, weights),
     }
     diagrams = {
-        title: calibration.reliability(said, sample.labels, weights)
-        for title, said in {"before": before, "after (held out)": after}.items()
+        title: calibration.reliability(probabilities, sample.labels, weights)
+        for title, probabilities in {"before": before, "after (held out)": after}.items()
     }
+    return result, diagrams
+
+
+def _write(folder: Path, result: Mapping[str, Any], diagrams: Mapping[str, Any]) -> None:
     with writing(folder / "reliability.png") as partial:
         plots.reliability(diagrams).savefig(partial)
     with writing(folder / calibration.FILE) as partial:
@@ -99,103 +83,11 @@ def calibrate(cfg: DictConfig) -> None:
     log.info("%s", _table(result))
     if result["after"]["nll"] > result["before"]["nll"]:
         log.warning(
-            "What was held out became no likelier: its scenes want another calibration than the others. Calibrate on "
-            "more unlike scenes or with another prior; predict calibrated=false gives the network's own probabilities."
+            "The points held out became no likelier: their scenes need another calibration than the others. "
+            "Calibrate on more varied scenes or with another prior; predict calibrated=false gives the network's own "
+            "probabilities."
         )
     log.info("Calibration: %s\nDiagram: %s", folder / calibration.FILE, folder / "reliability.png")
-
-
-def _sample(model: Trained, data: PointData, budget: int | float | None) -> Sample:
-    """`budget` pixels of each validation scene's mask at random; None: the run's points."""
-    scenes = data.dataset.splits["val"]
-    if budget is None:
-        drawn = [data.points[scene.id] for scene in scenes]
-    else:
-        drawn = [draw(scene, Random(), budget, data.seed) for scene in scenes]
-    labelled = [(scene, found) for scene, found in zip(scenes, drawn, strict=True) if len(found)]
-    names = sorted({scene.group for scene, _ in labelled})
-    what = "points of the run in" if budget is None else "pixels drawn at random from the masks of"
-    views = [_views(model, scene, found.rows.astype(int), found.cols.astype(int)) for scene, found in labelled]
-    return Sample(
-        Views.joined(views),
-        np.concatenate([found.labels for _, found in labelled]),
-        np.concatenate([np.full(len(found), names.index(scene.group)) for scene, found in labelled]),
-        budget is not None,
-        f"{sum(len(found) for _, found in labelled):,} {what} {len(labelled)} validation scenes",
-    )
-
-
-def _views(model: Trained, scene: Imagery, rows: Int[np.ndarray, "n"], cols: Int[np.ndarray, "n"]) -> Views:
-    return views_at(model.predict, scene, rows, cols, model.window_size, model.overlap, model.batch_size, model.device)
-
-
-def _check(chosen: Any, images: Any, random: bool, classes: tuple[str, ...]) -> None:
-    """Raises InputError where the map's class shares cannot be had as `chosen` says (see conf/calibrate.yaml)."""
-    if images is not None and chosen != "estimate":
-        raise InputError(f"input={images}: is for prior=estimate alone; leave it out or give that.")
-    if isinstance(chosen, Mapping):
-        numbers = [value for value in chosen.values() if isinstance(value, int | float) and value > 0]
-        if set(chosen) != set(classes) or len(numbers) < len(chosen) or abs(sum(numbers) - 1) > 0.01:
-            raise InputError(f"prior={dict(chosen)}: give each class ({', '.join(classes)}) a share above 0, 1 in all.")
-    elif chosen not in (None, "points", "estimate"):
-        raise InputError(f"prior={chosen}: give null, points, estimate or a share of each class, as {{water: 0.1, …}}.")
-    elif chosen is not None and not random and (chosen == "points" or images is None):
-        raise InputError(
-            f"prior={chosen}: the run's own points have not the map's class shares. Give them, as in "
-            "prior={water: 0.1, …}, or images to find them in, as in prior=estimate input=site.tif."
-        )
-
-
-def _check_estimate(chosen: Any, prior: Shares | None, weights: Numbers, model: Trained) -> None:
-    """Raises InputError where an estimated prior says that classes vanish, or leaves too few points to judge it by."""
-    if chosen != "estimate" or prior is None:
-        return
-    effective = weights.sum() ** 2 / np.square(weights).sum()  # Kish
-    vanished = [name for name, share in zip(model.classes, prior, strict=True) if share < VANISHING]
-    if vanished or effective < FEWEST:
-        found = ", ".join(f"{name} {share:.4f}" for name, share in zip(model.classes, prior, strict=True))
-        raise InputError(
-            f"prior=estimate: found {found}, by which {effective:.1f} points count. Such shares come from a network "
-            "that is weak, or from imagery unlike its training's; nothing is changed. Give the shares, as in "
-            "prior={water: 0.1, …}, or leave them with prior=null."
-        )
-
-
-def _prior(chosen: Any, images: Any, model: Trained, sample: Sample, training: Shares) -> Shares | None:
-    """The map's class shares as `chosen` says; None: the training's are left."""
-    if chosen is None:
-        return None
-    if chosen == "points":
-        return sample.shares(len(training)).clip(calibration.LEAST)
-    if chosen != "estimate":
-        return np.array([chosen[name] for name in model.classes], float)
-    unlabelled = sample.views if images is None else _unlabelled(model, images)
-    # The estimate wants calibrated posteriors of the training's prior: calibrated on points with its shares.
-    none = (0.0,) * len(training)
-    temperature = fit_temperature(sample.views, sample.labels, _as_if(training, sample), none)
-    return calibration.estimate_prior(blend(unlabelled, Calibration(temperature, none)), training)
-
-
-def _as_if(shares: Shares, sample: Sample) -> Numbers:
-    """Weights of the sample's positions by which its classes have these shares."""
-    own = sample.shares(len(shares))
-    return np.asarray((shares / np.where(own > 0, own, 1))[sample.labels])
-
-
-def _unlabelled(model: Trained, images: Any) -> Views:
-    """Views at random pixels of the images, those with data."""
-    opened = rasters.open_rasters(rasters.find(images, "input"), bands=model.bands)
-    rng = np.random.default_rng(0)
-    parts = [(raster, *_valid_pixels(raster, rng)) for raster in opened]
-    if not (kept := [_views(model, *part) for part in parts if len(part[1])]):
-        raise InputError(f"input={images}: no pixel with data was found; is the images' nodata value right?")
-    return Views.joined(kept)
-
-
-def _valid_pixels(raster: Raster, rng: np.random.Generator) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "n"]]:
-    rows, cols = (rng.integers(0, side, PER_IMAGE) for side in raster.shape)
-    valid = [raster.valid(Window(int(row), int(col), 1, 1)).item() for row, col in zip(rows, cols, strict=True)]
-    return rows[valid], cols[valid]
 
 
 def _held_out(

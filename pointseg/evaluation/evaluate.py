@@ -50,7 +50,7 @@ def evaluate_all(sweep: Path, split: str, checkpoint: str, *options: Any, calibr
             log.error("%s", error)
             failed += 1
     if failed:
-        raise InputError(f"{failed} of {len(left)} runs were not evaluated, as said above.")
+        raise InputError(f"{failed} of {len(left)} runs could not be evaluated; their messages are above.")
 
 
 def _name(split: str, checkpoint: str, calibrated: bool) -> str:

@@ -102,7 +102,7 @@ def _metadata(model: Trained) -> dict[str, str]:
         "classes": model.classes,
         "palette": model.palette.tolist(),
         "bands": asdict(model.bands),
-        "tile_size": model.window_size,
+        "tile_size": model.window_size,  # as the Deepness plugin of QGIS calls it
         "overlap": model.overlap,
         "batch_size": model.batch_size,
         "flips": model.flips,
@@ -136,7 +136,7 @@ def load(file: Path, accelerator: Accelerator, flips: bool | None) -> Trained:
         window_size, overlap, batch_size = (int(saved[key]) for key in ("tile_size", "overlap", "batch_size"))
         if not (0 <= overlap < window_size and batch_size > 0):
             raise ValueError(f"window_size {window_size}, overlap {overlap}, batch_size {batch_size}")
-        scored = bool(saved.get("flips", False))  # files of before did not say
+        scored = bool(saved.get("flips", False))  # files of 0.1.0 may lack it
         predict = _predictor(session)
         _try(predict, len(bands), len(classes))
     flipped = trained.flips_of(flips, scored)
@@ -156,17 +156,17 @@ def load(file: Path, accelerator: Accelerator, flips: bool | None) -> Trained:
 
 def _try(predict: Predict, bands: int, classes: int) -> None:
     """Raises ValueError, or what onnxruntime does, where a damaged graph does not give probabilities."""
-    said = predict(torch.zeros(1, bands, 64, 64, dtype=torch.uint8))
-    if said.shape != (1, classes, 64, 64) or not ((said >= 0) & (said <= 1)).all():
-        raise ValueError(f"of a black image it gives {tuple(said.shape)}, from {said.min()} to {said.max()}")
+    values = predict(torch.zeros(1, bands, 64, 64, dtype=torch.uint8))
+    if values.shape != (1, classes, 64, 64) or not ((values >= 0) & (values <= 1)).all():
+        raise ValueError(f"of a black image it gives {tuple(values.shape)}, from {values.min()} to {values.max()}")
 
 
 def _session(file: Path, accelerator: Accelerator) -> Any:
     runtime = _extra("onnxruntime")
-    there = runtime.get_available_providers()
+    available = runtime.get_available_providers()
     wanted = [PROVIDERS["cuda"], PROVIDERS["cpu"]] if accelerator == "auto" else [PROVIDERS[accelerator]]
-    if not (providers := [name for name in wanted if name in there]):
-        raise InputError(f"accelerator={accelerator}: onnxruntime has no such device; it has: {', '.join(there)}.")
+    if not (providers := [name for name in wanted if name in available]):
+        raise InputError(f"accelerator={accelerator}: onnxruntime has no such device; it has: {', '.join(available)}.")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     with reading(file, "an ONNX file", "export it anew."):
@@ -179,7 +179,7 @@ def _session(file: Path, accelerator: Accelerator) -> Any:
 
 def _predictor(session: Any) -> Predict:
     def predict(images: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
-        (said,) = session.run(None, {"images": images.numpy()})
-        return torch.from_numpy(said)
+        (values,) = session.run(None, {"images": images.numpy()})
+        return torch.from_numpy(values)
 
     return predict

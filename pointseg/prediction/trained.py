@@ -76,9 +76,9 @@ def load_run(
     calibrated: as the run's calibration.json says, where it has one.
     Raises InputError where the folder is not that of a run, or there is no such checkpoint or device.
     """
-    told = config_file(folder)
+    stored = config_file(folder)
     file = checkpoint_file(folder, checkpoint)
-    config = values(read(told), "model", "crop_size", "overlap", "batch_size", "flips")
+    config = values(read(stored), "model", "crop_size", "overlap", "batch_size", "flips")
     saved: dict[str, Any] = read_checkpoint(file)
     with reading(file, "a run's checkpoint", "train it anew."):
         bands, (classes, palette) = bands_of(saved["bands"]), legend_of(saved)

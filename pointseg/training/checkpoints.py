@@ -85,20 +85,20 @@ class Keeper(Checkpoint):
         log.warning("%s: stopping after this step; a second one stops at once.", self.signal.name)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._told(trainer):  # at the end of the epoch before, whose scores are now all logged
+        if self._stopping(trainer):  # at the end of the epoch before, whose scores are now all logged
             raise self.exit
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if _next_is_a_batch(trainer, batch_idx + 1) and self._told(trainer):
+        if _next_is_a_batch(trainer, batch_idx + 1) and self._stopping(trainer):
             self._save(trainer, pl_module)
             raise self.exit
 
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        if not trainer.sanity_checking and self._told(trainer):
+        if not trainer.sanity_checking and self._stopping(trainer):
             # As if at its first scene: the validation begins anew, as what its other scenes gave is not kept.
             progress = trainer.fit_loop.epoch_loop.val_loop.batch_progress
             progress.reset()
@@ -107,7 +107,7 @@ class Keeper(Checkpoint):
             self._save(trainer, pl_module)
             raise self.exit
 
-    def _told(self, trainer: Trainer) -> bool:
+    def _stopping(self, trainer: Trainer) -> bool:
         """Whether any process was told to stop, so that all do at the same step."""
         return trainer.strategy.reduce_boolean_decision(self.signal is not None, all=False)
 
