@@ -1,6 +1,6 @@
 """Procedural scenes for trying things without a download, written in exactly Kaggle's layout.
 
-Land, water, vegetation, a road network, buildings forward the roads with their shadows, sensor noise
+Land, water, vegetation, a road network, buildings along the roads with their shadows, sensor noise
 and a colour shift between tiles. Roofs share the colours of roads and of land, shadows those of
 water, so that colour alone does not tell the classes apart; shape and surroundings do.
 """

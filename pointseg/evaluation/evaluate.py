@@ -78,8 +78,8 @@ def evaluate(
     one = {"devices": 1, "num_nodes": 1, "strategy": "auto"}  # process, however many have trained
     config = replace(config, trainer={**config.trainer, **one})
     if split not in data.dataset.splits:
-        there = ", ".join(data.dataset.splits)
-        raise InputError(f"split={split}: this run holds no points out for it; choose of {there}, as in split=val.")
+        splits = ", ".join(data.dataset.splits)
+        raise InputError(f"split={split}: this run has none held out for it; choose one of {splits}, as in split=val.")
     if calibrated:
         found = calibration.read(folder, checkpoint, len(system.classes))
         if found is None:

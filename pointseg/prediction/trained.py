@@ -139,10 +139,10 @@ def flips_of(asked: bool | None, scored: bool) -> bool:
 def find_device(accelerator: Accelerator) -> torch.device:
     """`auto`: a GPU where there is one, else the CPU; of several processes on a machine, each its own GPU."""
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    name = next(name for name, there in available.items() if there) if accelerator == "auto" else accelerator
+    name = next(name for name, present in available.items() if present) if accelerator == "auto" else accelerator
     if not available.get(name, False):
-        there = ", ".join(name for name, is_there in available.items() if is_there)
-        raise InputError(f"accelerator={accelerator}: there is no such device; there is: {there}.")
+        present = ", ".join(name for name, is_present in available.items() if is_present)
+        raise InputError(f"accelerator={accelerator}: there is no such device; available: {present}.")
     log.info("Device: %s", name)
     return torch.device(name, int(os.environ.get("LOCAL_RANK", 0))) if name == "cuda" else torch.device(name)
 
