@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint audit reliability fuzz mutants bench
+.PHONY: demo test lint docs audit robustness fuzz mutants bench
 demo: $(VENV)/installed
 	rm -rf outputs/demo
 	$(BIN)/python -m pointseg.train experiment=demo hydra.run.dir=outputs/demo
@@ -30,21 +30,21 @@ audit: $(VENV)/installed
 	$(BIN)/pip-audit --strict --no-deps --disable-pip --progress-spinner off -r $(VENV)/frozen.txt || \
 		(echo 'Either the weaknesses above, or the database could not be reached ("not found", "ConnectionError"): then nothing was audited.'; exit 1)
 
-# docs/reliability.md; an hour on two cores.
-reliability: $(VENV)/installed
-	$(BIN)/python -m benchmarks.reliability
+# docs/robustness.md; an hour on two cores.
+robustness: $(VENV)/installed
+	$(BIN)/python -m benchmarks.robustness
 
 # Ten thousand damaged inputs, for every night; a quarter of an hour on one core.
 fuzz: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --count 10000
 
-# Breaks the mathematics in 1,200 small ways and says in docs/reliability.md how many the tests notice; half an hour of one core.
+# Breaks the mathematics in 1,200 small ways and says in docs/robustness.md how many the tests notice; half an hour of one core.
 # Afterwards `mutmut show <name>` shows a survivor, `mutmut run <name>` tries it again.
 mutants: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --editable '.[mutants]'
 	rm -rf mutants
 	OMP_NUM_THREADS=1 $(BIN)/mutmut run
-	$(BIN)/python -m benchmarks.reliability "Mutation testing"
+	$(BIN)/python -m benchmarks.robustness "Mutation testing"
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pointseg needs Python 3.11 or newer; give one as in: make PYTHON=python3.12")'

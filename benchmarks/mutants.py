@@ -1,6 +1,6 @@
 """How many small faults in the mathematics the tests notice: a table of mutmut's results, in Markdown.
 
-make mutants     # 20 minutes of one core, for docs/reliability.md; `mutmut show <name>` shows a survivor
+make mutants     # 20 minutes of one core, for docs/robustness.md; `mutmut show <name>` shows a survivor
 
 A mutant is the package with one operator, number, argument, name or string changed. It is killed where one of the tests
 in `[tool.mutmut]` fails. One that is stopped for its time would not end, and counts as killed too.

@@ -1,7 +1,7 @@
-"""Writes the sections of docs/reliability.md from what their commands print.
+"""Writes the sections of docs/robustness.md from what their commands print.
 
-python -m benchmarks.reliability                        # an hour on two cores
-python -m benchmarks.reliability "Interrupted training" # this section anew, the others as they stand
+python -m benchmarks.robustness                        # an hour on two cores
+python -m benchmarks.robustness "Interrupted training" # this section anew, the others as they stand
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks import document
 
-FILE = Path(__file__).parent.parent / "docs" / "reliability.md"
+FILE = Path(__file__).parent.parent / "docs" / "robustness.md"
 SECTIONS = {  # each a command that prints Markdown, and fails where what it prints is not as it should be
     "Interrupted training": ["benchmarks.interrupted", "--trials", "20", "--seed", "0"],
     "Damaged input": ["tests.fuzz", "--count", "10000", "--seed", "0"],
