@@ -71,5 +71,5 @@ def rows(text: str) -> list[dict[str, str]]:
 
 def row(rows: list[dict[str, str]], **cells: str) -> dict[str, str]:
     """The one row with these cells; underscores stand for spaces in the names of columns."""
-    (found,) = (x for x in rows if all(x[name.replace("_", " ")] == cell for name, cell in cells.items()))
-    return found
+    (match,) = (x for x in rows if all(x[name.replace("_", " ")] == cell for name, cell in cells.items()))
+    return match

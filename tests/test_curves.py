@@ -17,7 +17,7 @@ def runs(sampler: str, slope: float, shift: float, budgets: list[int], seeds: in
     return pd.DataFrame(
         [
             {
-                **{"sampler": sampler, "budget": str(budget), "seed": seed},
+                **{"annotation": "drawn", "sampler": sampler, "budget": str(budget), "seed": seed},
                 **{"points/a": 30 * budget, "points/b": 15 * budget},
                 "best_miou": shift + slope * np.log2(45 * budget) + 0.01 * seed,
             }
@@ -50,9 +50,9 @@ def test_points_worth_a_multiple_of_random_ones(factor: int, verdict: str) -> No
     random = runs("random", 0.05, 0, [5, 10, 20, 40, 80, 160, 320])
     better = runs("margin", 0.05, 0.05 * np.log2(factor), [10, 20, 40])
     better["best_miou"] += 1e-4 * np.random.default_rng(0).normal(size=len(better))
-    found, mean = savings(better, random)
-    assert [saving.points for saving in found] == [450, 900, 1800]
-    for saving in found:
+    saved, mean = savings(better, random)
+    assert [saving.points for saving in saved] == [450, 900, 1800]
+    for saving in saved:
         assert saving.needed == pytest.approx(factor * saving.points, rel=0.01)
         assert saving.difference is not None
         assert saving.difference.mean == pytest.approx(0.05 * np.log2(factor / 2), abs=1e-3)
@@ -62,8 +62,8 @@ def test_points_worth_a_multiple_of_random_ones(factor: int, verdict: str) -> No
 
 
 def test_without_twice_as_many_random_points_half_is_not_judged() -> None:
-    found, mean = savings(runs("margin", 0.05, 0, [10]), runs("random", 0.05, 0, [5, 10]))
-    assert found[0].difference is None
+    saved, mean = savings(runs("margin", 0.05, 0, [10]), runs("random", 0.05, 0, [5, 10]))
+    assert saved[0].difference is None
     assert mean is None
 
 
@@ -76,14 +76,14 @@ def test_the_share_of_every_pixels_score() -> None:
             "miou": [0.5, 0.4, 0.4, 0.3, 0.9, 0.25, 0.1],
         }
     )
-    found = shares(table, "miou")
-    assert {budget: dict(ratios) for budget, ratios in found.items()} == {
+    by_budget = shares(table, "miou")
+    assert {budget: dict(ratios) for budget, ratios in by_budget.items()} == {
         "5": pytest.approx({0: 0.5, 1: 0.25}),
         "20": pytest.approx({0: 0.8, 1: 0.75}),  # seed 2 has no whole
         "1.0": {0: 1, 1: 1},
     }
-    assert list(found) == ["5", "20", "1.0"]
-    intervals = [confidence(ratios.tolist()) for ratios in found.values()]
+    assert list(by_budget) == ["5", "20", "1.0"]
+    intervals = [confidence(ratios.tolist()) for ratios in by_budget.values()]
     assert [share.mean for share in intervals] == pytest.approx([0.375, 0.775, 1])
     assert intervals[0].half == pytest.approx(0.125 * np.tan(0.475 * np.pi))
     assert shares(table[table.budget != "1.0"], "miou") == {}

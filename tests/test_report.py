@@ -99,8 +99,9 @@ def test_the_report_of_a_sweep(sweep: Path, experiments: Path) -> None:
     text = (folder / "README.md").read_text()
     start = text.split("## Scores")[0]
     assert "python -m pointseg.train -m experiment=sampling\n" in start
-    assert "`loss=weighted_partial_ce budget=" in start
-    assert "sampler=" not in start.rpartition("`loss=")[2]  # which is compared
+    settings = start.rpartition("All have\n`")[2]
+    assert "loss=weighted_partial_ce budget=0.01 " in settings
+    assert "sampler=" not in settings  # which is compared
     assert report.FOLDS not in text
     assert {file.name for file in folder.iterdir()} == {
         *("README.md", "results.csv", "records.jsonl"),

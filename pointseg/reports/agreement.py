@@ -23,19 +23,19 @@ MEASURES = ("pairs", "agreement", "beside", "miou_land_cover", "miou_land_cover_
 
 def measured(runs: Sequence[Run]) -> list[Run]:
     """The runs with the agreement of their masks, where their folder and their dataset are at hand."""
-    found: dict[str, Masks | None] = {}
-    return [replace(run, masks=_masks(run, found) or run.masks) for run in runs]
+    known: dict[str, Masks | None] = {}
+    return [replace(run, masks=_masks(run, known) or run.masks) for run in runs]
 
 
-def _masks(run: Run, found: dict[str, Masks | None]) -> Masks | None:
-    """found: by dataset, so that each is read once."""
+def _masks(run: Run, known: dict[str, Masks | None]) -> Masks | None:
+    """known: the masks of each dataset read so far."""
     if run.folder is None:
         return None
     config = parse(read_config(run.folder / "config.yaml"))
     key = json.dumps(config.dataset)
-    if key not in found:
-        found[key] = dict(_splits(build_dataset(config)[0]))
-    return found[key]
+    if key not in known:
+        known[key] = dict(_splits(build_dataset(config)[0]))
+    return known[key]
 
 
 def _splits(dataset: Dataset) -> Iterator[tuple[str, list[float]]]:
