@@ -14,7 +14,7 @@ from PIL import Image
 from sklearn.metrics import jaccard_score
 
 from pointseg import plots
-from pointseg.config import construct
+from pointseg.config import construct, parse
 from pointseg.errors import InputError
 from pointseg.reports import agreement, claims, figures, records, report, results, sweeps
 from pointseg.reports.arms import arms
@@ -203,15 +203,15 @@ def test_the_report_of_runs_that_have_been_tested(tmp_path: Path, experiments: P
 def test_the_agreement_of_the_masks_is_measured_across_the_cuts(tmp_path: Path) -> None:
     """mIoU as sklearn's Jaccard index of one mask by the other, either way round."""
     for seed in range(2):
-        cfg = composed(f"dataset.seed={seed}")
-        node = OmegaConf.to_container(cfg.dataset, resolve=True)
-        write_run(tmp_path / f"sweep/{seed}", "random", 0, [0.3], budget=5, dataset=node, points=None)
+        config = composed(f"dataset.seed={seed}")
+        write_run(tmp_path / f"sweep/{seed}", "random", 0, [0.3])
+        OmegaConf.save(config, tmp_path / f"sweep/{seed}/config.yaml", resolve=True)
     runs = agreement.measured(sweeps.read(tmp_path / "sweep"))
     table = agreement.table(runs)
     assert list(zip(table.setting, table.split, strict=True)) == [
         (f"dataset.seed {seed}", split) for seed in range(2) for split in ("train", "val", "test")
     ]
-    parts = [scene.mask(whole(scene)) for scene in construct(node).splits["val"]]
+    parts = [scene.mask(whole(scene)) for scene in construct(parse(config).dataset).splits["val"]]
     tile = np.block([parts[:3], parts[3:6], parts[6:]])
     a, b = [], []
     for cut in (len(tile) // 3, len(tile) // 3 * 2):
