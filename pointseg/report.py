@@ -1,4 +1,4 @@
-"""Write an experiment's folder from the runs of its sweep: README.md, CSV files and figures.
+"""Write an experiment's folder from the runs of its sweep: README.md, results.csv, records.jsonl and pictures.
 
 python -m pointseg.report sweep=outputs/sampling
 """
@@ -15,14 +15,12 @@ def main(cfg: DictConfig) -> None:
     check_keys(cfg, "report")
     from pathlib import Path
 
-    from pointseg.reports import records, report  # import torch: see train.py
+    from pointseg.reports import report  # imports torch: see train.py
 
     if not isinstance(cfg.examples, int) or cfg.examples < 0:
-        raise InputError(f"examples={cfg.examples}: give a number of scenes of each arm, or 0 for none.")
+        raise InputError(f"examples={cfg.examples}: give a number of arms, or 0 for none.")
     sweep = Path(cfg.sweep)
-    *_, above, last = sweep.resolve().parts
-    name = cfg.name or (above if last == records.FOLDER else last)
-    report.write(sweep, Path(cfg.experiments) / name, cfg.examples)
+    report.write(sweep, Path(cfg.experiments) / (cfg.name or sweep.resolve().name), cfg.examples)
 
 
 if __name__ == "__main__":

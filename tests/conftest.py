@@ -18,6 +18,8 @@ import torch
 from hypothesis import Phase, settings
 from PIL import Image
 
+from tests.sweep import write_run
+
 torch.set_num_threads(1)
 cv2.setNumThreads(0)
 settings.register_profile("untimed", deadline=None)  # a busy machine is not a defect
@@ -177,3 +179,14 @@ def command(tmp_path: Path) -> Callable[..., Outcome]:
         return Outcome(process.exitcode, log.read_text())
 
     return run
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    """Of two samplers, three seeds each, and one more run that is not finished."""
+    for seed in range(3):
+        wobble = 0.001 * seed
+        write_run(tmp_path / f"sweep/random_{seed}", "random", seed, [0.1, 0.3 - wobble, 0.2], num_workers=seed)
+        write_run(tmp_path / f"sweep/stratified_{seed}", "stratified", seed, [0.1, 0.2 + wobble, 0.4 + wobble])
+    write_run(tmp_path / "sweep/stratified_3", "stratified", 3, [0.1], finished=False)
+    return tmp_path / "sweep"

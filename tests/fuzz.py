@@ -54,7 +54,7 @@ from pointseg.maps import predict
 from pointseg.models.networks import unet
 from pointseg.models.weights import load_weights
 from pointseg.prediction import export, trained
-from pointseg.reports import sweeps
+from pointseg.reports import results, sweeps
 from pointseg.training import runs
 from pointseg.training.train import make_trainer
 from pointseg.training.train import train as train_run
@@ -661,10 +661,9 @@ def run_folders(rng: Rng, base: Base, folder: Path) -> tuple[str, Callable[[], N
 
 
 def use_scores(run: Path) -> None:
-    found = sweeps.read(run.parent)
-    table = sweeps.table(found)
-    sweeps.curves(found)
-    if found[0].finished and not np.isfinite(table["best_miou"].to_numpy(float)).all():
+    runs_read = sweeps.read(run.parent)
+    table = results.table(runs_read)
+    if runs_read[0].finished and not np.isfinite(table["best_miou"].to_numpy(float)).all():
         raise NoNumberError("best_miou")
 
 

@@ -16,6 +16,7 @@ from pointseg.suggestions.annotator import Suggested
 from pointseg.types import IGNORE, Dataset, Points, whole
 from tests.conftest import ArrayScene, Outcome
 from tests.site import NAMES
+from tests.sweep import row, sections
 from tests.test_suggestions import edge, model
 from tests.test_sweeps import TINY
 
@@ -122,10 +123,9 @@ def test_rounds_go_on_and_are_reported(command: Callable[..., Outcome], tmp_path
 
     reported = command("pointseg.report", "sweep=moved", "name=active", "examples=0")
     assert reported.code == 0, reported.output
-    text = (tmp_path / "experiments/active/README.md").read_text()
-    assert "python -m pointseg.active -m seed=0,1,2" in text
-    assert "| margin, budget 8 | 1 |" in text
-    assert "| margin | 72 |" in text
+    tables = sections(tmp_path / "experiments/active")
+    assert row(tables["Scores"], arm="suggested, budget 8")["seeds"] == "1"
+    assert row(tables["Random points needed for the same mIoU"], points="72")["arm"] == "suggested"
 
     refused = command(*job[:-1], "hydra.run.dir=moved/seed0", "rounds=[5,8]", "+random_=[5]")
     assert "random_: the configuration has no such key" in refused.output

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pointseg.reports import claims, report, tables
+from pointseg.reports import budgets, report
 from pointseg.reports.curves import by_points, needed, savings, shares
 from pointseg.reports.statistics import confidence
-from tests.test_report import write_run
+from tests.sweep import row, sections, write_run
 
 
 def runs(sampler: str, slope: float, shift: float, budgets: list[int], seeds: int = 3) -> pd.DataFrame:
@@ -17,7 +17,7 @@ def runs(sampler: str, slope: float, shift: float, budgets: list[int], seeds: in
     return pd.DataFrame(
         [
             {
-                **{"sampler": sampler, "budget": str(budget), "seed": seed},
+                **{"annotation": "drawn", "sampler": sampler, "budget": str(budget), "seed": seed},
                 **{"points/a": 30 * budget, "points/b": 15 * budget},
                 "best_miou": shift + slope * np.log2(45 * budget) + 0.01 * seed,
             }
@@ -50,27 +50,20 @@ def test_points_worth_a_multiple_of_random_ones(factor: int, verdict: str) -> No
     random = runs("random", 0.05, 0, [5, 10, 20, 40, 80, 160, 320])
     better = runs("margin", 0.05, 0.05 * np.log2(factor), [10, 20, 40])
     better["best_miou"] += 1e-4 * np.random.default_rng(0).normal(size=len(better))
-    found, mean = savings(better, random)
-    assert [saving.points for saving in found] == [450, 900, 1800]
-    for saving in found:
+    saved, mean = savings(better, random)
+    assert [saving.points for saving in saved] == [450, 900, 1800]
+    for saving in saved:
         assert saving.needed == pytest.approx(factor * saving.points, rel=0.01)
         assert saving.difference is not None
         assert saving.difference.mean == pytest.approx(0.05 * np.log2(factor / 2), abs=1e-3)
     assert mean is not None
-    text = tables.render("active", as_results(pd.concat([random, better])))
-    assert f"- margin, the mean over its budgets: {claims.show(mean)}, {verdict}." in text
-
-
-def as_results(table: pd.DataFrame) -> tables.Results:
-    """With the columns that the other tables read."""
-    columns = ("best_miou_land_cover", "final_miou", "final_accuracy", "best_epoch", "seconds")
-    runs = table.assign(**dict.fromkeys(columns, 1.0), loss="focal", finished=True, run="r", epochs=1)
-    return tables.Results(runs, factors=["sampler", "budget"], scenes={}, noise=pd.DataFrame())
+    text = budgets.savings(pd.concat([random, better]), ["sampler", "budget"])
+    assert text.splitlines()[-1].endswith(f"{mean.show()}, {verdict}.")
 
 
 def test_without_twice_as_many_random_points_half_is_not_judged() -> None:
-    found, mean = savings(runs("margin", 0.05, 0, [10]), runs("random", 0.05, 0, [5, 10]))
-    assert found[0].difference is None
+    saved, mean = savings(runs("margin", 0.05, 0, [10]), runs("random", 0.05, 0, [5, 10]))
+    assert saved[0].difference is None
     assert mean is None
 
 
@@ -83,14 +76,14 @@ def test_the_share_of_every_pixels_score() -> None:
             "miou": [0.5, 0.4, 0.4, 0.3, 0.9, 0.25, 0.1],
         }
     )
-    found = shares(table, "miou")
-    assert {budget: dict(ratios) for budget, ratios in found.items()} == {
+    by_budget = shares(table, "miou")
+    assert {budget: dict(ratios) for budget, ratios in by_budget.items()} == {
         "5": pytest.approx({0: 0.5, 1: 0.25}),
         "20": pytest.approx({0: 0.8, 1: 0.75}),  # seed 2 has no whole
         "1.0": {0: 1, 1: 1},
     }
-    assert list(found) == ["5", "20", "1.0"]
-    intervals = [confidence(ratios.tolist()) for ratios in found.values()]
+    assert list(by_budget) == ["5", "20", "1.0"]
+    intervals = [confidence(ratios.tolist()) for ratios in by_budget.values()]
     assert [share.mean for share in intervals] == pytest.approx([0.375, 0.775, 1])
     assert intervals[0].half == pytest.approx(0.125 * np.tan(0.475 * np.pi))
     assert shares(table[table.budget != "1.0"], "miou") == {}
@@ -100,10 +93,10 @@ def test_only_random_points_of_the_same_seeds_are_compared() -> None:
     chosen, random = runs("margin", 0.05, 0, [10, 20]), runs("random", 0.05, 0, [5, 10, 20])
     luckier = random.assign(seed=random.seed + 100, best_miou=random.best_miou + 1)
     alone, beside = (
-        tables.render("mine", as_results(pd.concat([chosen, *others]))) for others in ([random], [random, luckier])
+        budgets.savings(pd.concat([chosen, *others]), ["sampler", "budget"]) for others in ([random], [random, luckier])
     )
-    section = "## Random points needed"
-    assert beside.split(section)[1] == alone.split(section)[1]
+    assert alone
+    assert beside == alone
 
 
 def test_the_report_of_budgets(tmp_path: Path) -> None:
@@ -115,5 +108,5 @@ def test_the_report_of_budgets(tmp_path: Path) -> None:
         points = 2000 if file.parent.name.startswith("random20") else 1000
         file.write_text(file.read_text().replace('"Water": 600', f'"Water": {points - 400}'))
     report.write(tmp_path / "sweep", tmp_path / "out", examples=0)
-    text = (tmp_path / "out/README.md").read_text()
-    assert "| stratified | 1,000 | 0.455 ± 0.064 | inf | inf | 0.050 ± 0.000 | holds |" in text
+    saved = row(sections(tmp_path / "out")["Random points needed for the same mIoU"], arm="stratified")
+    assert list(saved.values())[1:] == ["1,000", "0.455 ± 0.064", "inf", "inf", "0.050 ± 0.000", "holds"]

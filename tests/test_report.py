@@ -1,7 +1,6 @@
-"""Statistics against closed forms and scipy, the verdict rules, and the folder that a sweep's report is."""
+"""The folder that a sweep's report is, and the folders in experiments/."""
 
-import json
-import shutil
+import re
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -11,181 +10,32 @@ import numpy as np
 import pandas as pd
 import pytest
 from omegaconf import OmegaConf
-from scipy import stats
+from PIL import Image
 from sklearn.metrics import jaccard_score
 
-from pointseg.config import construct
+from pointseg import plots
+from pointseg.config import construct, parse
 from pointseg.errors import InputError
-from pointseg.reports import agreement, claims, figures, records, report, sweeps, tables
-from pointseg.reports.statistics import Interval, confidence, paired, prediction, randomisation
+from pointseg.reports import agreement, claims, figures, records, report, results, sweeps
+from pointseg.reports.arms import arms
+from pointseg.reports.rules import RULES
+from pointseg.reports.statistics import confidence, randomisation
 from pointseg.types import IGNORE, whole
 from tests.conftest import ROOT, Outcome
-from tests.test_training import composed
+from tests.sweep import LAND, matrices, row, sections, write_run, write_test
+from tests.test_training import composed, train
 
-A, B = [0.41, 0.38, 0.44, 0.40], [0.36, 0.37, 0.39, 0.38]
-
-
-def test_the_interval_is_students() -> None:
-    low, high = stats.t.interval(0.95, 3, np.mean(A), stats.sem(A))
-    assert confidence(A)[:] == pytest.approx((np.mean(A), (high - low) / 2))
-
-
-def test_an_interval_of_two_by_its_closed_form() -> None:
-    """t with one degree of freedom is Cauchy's: tan(0.475 π)."""
-    assert confidence([0.0, 2.0]).half == pytest.approx(np.tan(0.475 * np.pi))
-    assert prediction([0.0, 2.0]).half == pytest.approx(np.tan(0.475 * np.pi) * np.sqrt(3))
-    assert np.isnan(confidence([1.0]).half)
-
-
-def test_the_prediction_interval_holds_its_share_of_further_values() -> None:
-    samples = np.random.default_rng(0).normal(size=(4000, 4))
-    inside = [(x := prediction(row[:3].tolist())).low <= row[3] <= x.high for row in samples]
-    assert np.mean(inside) == pytest.approx(0.95, abs=0.015)
-
-
-def test_the_paired_comparison_is_scipys() -> None:
-    test = stats.ttest_rel(A, B)
-    result = paired(A, B)
-    assert result.p == pytest.approx(test.pvalue)
-    interval = test.confidence_interval(0.95)
-    assert (result.difference.low, result.difference.high) == pytest.approx((interval.low, interval.high))
-    assert result.effect == pytest.approx(test.statistic / np.sqrt(len(A)))
-    assert np.isnan(paired([1.0], [0.0]).p)
-
-
-def matrices(*hits: int, of: int = 100) -> np.ndarray:
-    """Of scenes with `of` pixels of each of three classes: so many of each are right, the others called the next."""
-    right = np.array(hits)[:, None, None]
-    return np.eye(3, dtype=int) * right + np.roll(np.eye(3, dtype=int), 1, axis=1) * (of - right)
-
-
-LAND = (True, True, False)
-
-
-def test_arms_that_are_alike_and_arms_that_are_not() -> None:
-    alike, better = [matrices(50, 60, 70)] * 3, [matrices(60, 70, 80)] * 3
-    assert randomisation(alike, alike, LAND) == 1
-    # Better in each of 9 pairs: all swapped or none are as far apart, 2 of 2⁹.
-    assert randomisation(better, alike, LAND) == pytest.approx(2 / 2**9, abs=0.002)
-    assert randomisation(better, alike, LAND) == randomisation(alike, better, LAND)
-
-
-@pytest.mark.parametrize("draw", [1, 2, 5])
-def test_the_randomisation_is_that_of_all_swaps(draw: int) -> None:
-    """Every way in which the pairs may have changed places, by sklearn's Jaccard index."""
-    a, b = np.random.default_rng(draw).integers(0, 50, (2, 2, 3, 3, 3))  # arm, seed, scene
-
-    def score(seeds: np.ndarray) -> float:
-        labels = np.indices((3, 3)).reshape(2, 9)
-        scores = [jaccard_score(*labels, average=None, sample_weight=seed.sum(0).ravel())[:2].mean() for seed in seeds]
-        return float(np.mean(scores))
-
-    swaps = np.array(list(product([False, True], repeat=6))).reshape(-1, 2, 3, 1, 1)
-    differences = [abs(score(np.where(swap, b, a)) - score(np.where(swap, a, b))) for swap in swaps]
-    exact = np.mean(np.array(differences) >= differences[0] - 1e-12)
-    assert randomisation(list(a), list(b), LAND) == pytest.approx(exact, abs=0.02)
-
-
-@pytest.mark.parametrize(
-    ("interval", "verdict"),
-    [
-        (Interval(0.03, 0.02), "holds"),
-        (Interval(-0.03, 0.02), "does not hold"),
-        (Interval(0.01, 0.02), "undecided"),
-        (Interval(0.01, np.nan), "undecided"),
-    ],
-)
-def test_a_difference_is_decided_by_the_sign_of_its_interval(interval: Interval, verdict: str) -> None:
-    assert claims.sign(interval) == verdict
-
-
-def frame(**columns: list[float]) -> pd.DataFrame:
-    return pd.DataFrame(columns)
-
-
-NONE = frame()
-
-
-@pytest.mark.parametrize(
-    ("rule", "a", "b", "shown", "verdict"),
-    [
-        (claims.higher("x", relative=True), [1.1, 1.1, 1.1001], [1.0, 1.0, 1.0], "10.0 ± 0.0 %", "holds"),
-        (claims.higher("x"), [0.1, 0.1, 0.1001], [0.2, 0.2, 0.2], "-0.100 ± 0.000", "does not hold"),
-        (claims.higher("x"), [0.9], [0.2], "0.700", "undecided"),
-        (claims.similar("x", 0.02), [0.30, 0.301, 0.30], [0.30, 0.30, 0.301], "0.000 ± 0.002", "holds"),
-        (claims.similar("x", 0.02), [0.40, 0.401, 0.40], [0.30, 0.30, 0.301], "0.100 ± 0.002", "does not hold"),
-        (claims.similar("x", 0.02), [0.40, 0.20, 0.30], [0.30, 0.30, 0.30], "0.000 ± 0.248", "undecided"),
-        (claims.figure("x", 0.38), [0.37, 0.39, 0.38], [], "0.380 ± 0.025", "holds"),
-        (claims.figure("x", 0.10), [0.37, 0.39, 0.38], [], "0.380 ± 0.025", "does not hold"),
-        (claims.figure("x", 0.10), [0.37], [], "0.370", "undecided"),
-        (claims.figure("x", 0.80), [0.20, 0.70, 0.60], [], "0.500 ± 0.657", "undecided"),
-        (claims.always(lambda runs: runs.x > 1), [2, 3], [], "2 of 2 seeds", "holds"),
-        (claims.always(lambda runs: runs.x > 1), [0, 3], [], "1 of 2 seeds", "undecided"),
-        (claims.always(lambda runs: runs.x > 1), [0, 1], [], "0 of 2 seeds", "does not hold"),
-        (claims.always(lambda runs: runs.x > 1), [3], [], "1 of 1 seeds", "undecided"),
-    ],
-)
-def test_each_rule(rule: claims.Rule, a: list[float], b: list[float], shown: str, verdict: str) -> None:
-    assert rule(frame(x=a), frame(x=b)) == (shown, verdict)
-
-
-def test_class_claims_read_weights_and_points() -> None:
-    runs = frame(**{f"weight/{name}": [w, w] for name, w in (("Road", 0.1), ("Land", 1.0), ("Building", 9.0))})
-    assert claims.most("weight", "Building")(runs, NONE)[1] == "holds"
-    assert claims.most("weight", "Road", least=True)(runs, NONE)[1] == "holds"
-    assert claims.most("weight", "Land")(runs, NONE)[1] == "does not hold"
-    points = frame(**{"points/Road": [44, 45, 43], "points/Land": [56, 55, 57]})
-    assert claims.share("Road", 0.44)(points, NONE) == ("0.440 ± 0.025", "holds")
-
-
-def write_run(
-    folder: Path, sampler: str, seed: int, miou: list[float], finished: bool = True, **config: object
-) -> None:
-    """A run folder as training leaves it, without weights."""
-    classes = ("Water", "Road", "Building")
-    history = [
-        {"epoch": i + 1, "miou_all_classes": x, "miou_land_cover": x + 0.1, "accuracy": 2 * x, "loss": 2 - x}
-        | {f"iou/{name}": x for name in classes}
-        | {"confusion": np.eye(3, dtype=int).tolist(), "train/miou_all_classes": x + 0.2}
-        for i, x in enumerate(miou)
-    ]
-    best = max(history, key=lambda epoch: epoch["miou_all_classes"])
-    scores = {"val": {"best": best, "final": history[-1]}, "history": history}
-    if finished:
-        points = dict(zip(classes, (600, 300, 100), strict=True))
-        scores["finished"] = {"seconds": 60, "points": points, "device": "cpu", "versions": {"torch": "2"}}
-    folder.mkdir(parents=True)
-    (folder / "scores.json").write_text(json.dumps(scores))
-    nodes = {
-        "sampler": {"_target_": f"pointseg.samplers.{sampler}.{sampler.title()}"},
-        "loss": {"_target_": "pointseg.losses.weighted_partial_ce.WeightedPartialCrossEntropy", "cap": 100},
-        "model": {"_target_": "pointseg.models.networks.unet", "weights": "/home/somebody/encoder.pth"},
-    }
-    OmegaConf.save({**nodes, "seed": seed, "budget": 0.01, "crop_size": 512, **config}, folder / "config.yaml")
-
-
-def write_test(folder: Path, miou: float, confusion: np.ndarray) -> None:
-    """As pointseg.evaluate leaves it, in three classes of which the last is no land cover."""
-    scores = json.loads((folder / "scores.json").read_text())
-    scores["test"] = {"miou_all_classes": miou - 0.1, "miou_land_cover": miou, "accuracy": miou + 0.2}
-    (folder / "scores.json").write_text(json.dumps(scores))
-    lines = [
-        f"Tile 4/{i},{name},{land},{','.join(map(str, row))}\n"
-        for i, scene in enumerate(confusion)
-        for name, land, row in zip(("Water", "Road", "None"), LAND, scene, strict=True)
-    ]
-    (folder / "test").mkdir()
-    (folder / "test/scenes.csv").write_text("scene,truth,land_cover,Water,Road,None\n" + "".join(lines))
+EXPERIMENTS = ROOT / "experiments"
+FOLDERS = sorted(folder for folder in EXPERIMENTS.iterdir() if folder.is_dir())
 
 
 @pytest.fixture
-def sweep(tmp_path: Path) -> Path:
-    for seed in range(3):
-        wobble = 0.001 * seed
-        write_run(tmp_path / f"sweep/random_{seed}", "random", seed, [0.1, 0.3 - wobble, 0.2], num_workers=seed)
-        write_run(tmp_path / f"sweep/stratified_{seed}", "stratified", seed, [0.1, 0.2 + wobble, 0.4 + wobble])
-    write_run(tmp_path / "sweep/stratified_3", "stratified", 3, [0.1], finished=False)
-    return tmp_path / "sweep"
+def experiments(tmp_path: Path) -> Path:
+    """A folder for experiments, with what they are held against."""
+    folder = tmp_path / "experiments"
+    folder.mkdir()
+    (folder / claims.FILE).write_text((EXPERIMENTS / claims.FILE).read_text())
+    return folder
 
 
 def test_what_differs_between_the_runs_is_what_is_compared(sweep: Path) -> None:
@@ -201,146 +51,107 @@ def test_folds_repeat_an_arm_as_seeds_do(tmp_path: Path) -> None:
         for sampler, gain in (("random", 0.0), ("stratified", 0.1 + 0.01 * seed)):
             score = 0.4 + gain - 0.2 * fold
             write_run(tmp_path / f"sweep/{sampler}{fold}{seed}", sampler, seed, [score], dataset={"fold": fold})
-    report.write(tmp_path / "sweep", tmp_path / "out", examples=0)
-    text = (tmp_path / "out/README.md").read_text()
-    expected = confidence([0.1, 0.11, 0.1, 0.11])
-    assert f"| stratified − random | best_miou | 4 | {claims.show(expected)} |" in text
-    assert f"| random | 4 | {claims.show(confidence([0.4, 0.4, 0.2, 0.2]))} |" in text
-    assert report.FOLDS in text
-    over = claims.show(confidence([0.105, 0.105]))
-    assert f"| stratified − random | validation | 0.105 | 0.105 | {over} | 0 | holds |" in text
-    assert set(tables.load(tmp_path / "out/results.csv").runs.seed) == {
-        f"{s} of fold {f}" for s in (0, 1) for f in (0, 1)
-    }
-    assert_tables_follow_from_the_results(tmp_path / "out")
+    folder = tmp_path / "out"
+    report.write(tmp_path / "sweep", folder, examples=0)
+    tables = sections(folder)
+    compared = row(tables["Arms compared"], arms="stratified − random")
+    assert (compared["seeds"], compared["difference"]) == ("4", confidence([0.1, 0.11, 0.1, 0.11]).show())
+    scores = row(tables["Scores"], arm="random")
+    assert scores["best mIoU, all classes"] == confidence([0.4, 0.4, 0.2, 0.2]).show()
+    over = row(tables["Over folds"], scores="validation")
+    assert [over[f"fold {fold}"] for fold in (0, 1)] == ["0.105", "0.105"]
+    assert over["mean over folds"] == confidence([0.105, 0.105]).show()
+    assert over["verdict"] == "holds"
+    assert report.FOLDS in (folder / "README.md").read_text()
+    assert set(results.load(folder).table.seed) == {f"{s} of fold {f}" for s in (0, 1) for f in (0, 1)}
+    assert_derived(folder)
 
 
-def test_arms_of_a_sweep_of_many_factors_are_named_by_what_they_have_otherwise(tmp_path: Path) -> None:
+def test_names_of_arms_leave_out_the_most_common_settings_of_many(tmp_path: Path) -> None:
     keys = ["a", "b", "c", "d", "e"]
     for i, changed in enumerate([None, *keys]):
         values = {key: int(key == changed) for key in keys}
         write_run(tmp_path / f"sweep/{i}", "random", 0, [0.5 - 0.01 * i], **values)
-    results = sweeps.table(sweeps.read(tmp_path / "sweep"))
-    assert [name for name, _ in tables.arms(results, keys)] == ["as most", *(f"{key} 1" for key in keys)]
-    assert {name for name, _ in tables.arms(results, keys[:2])} == {"a 0, b 0", "a 1, b 0", "a 0, b 1"}
+    table = results.table(sweeps.read(tmp_path / "sweep"))
+    first, *others = (name for name, _ in arms(table, keys))
+    assert others == [f"{key} 1" for key in keys]
+    assert {name for name, _ in arms(table, keys[:2])} == {"a 0, b 0", "a 1, b 0", "a 0, b 1"}
     write_test(tmp_path / "sweep/1", 0.5, np.eye(3, dtype=int)[None])
     report.write(tmp_path / "sweep", tmp_path / "out", examples=0)
-    tested = (tmp_path / "out/README.md").read_text().split("## Test scores")[1].split("##")[0]
-    assert "| a 1 | 1 |" in tested  # although most of those that are tested have a 1
-    assert "| as most |" not in tested
+    tested = sections(tmp_path / "out")["Test scores"]
+    assert [line["arm"] for line in tested] == ["a 1"]  # although all of those that are tested have a 1
+    assert first not in others
 
 
-def test_the_report_of_a_sweep(sweep: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "experiments/sampling"
-    folder.mkdir(parents=True)
-    (folder / "noise.csv").write_text("of an earlier report")
+def test_the_report_of_a_sweep(sweep: Path, experiments: Path) -> None:
+    folder = experiments / "sampling"
     report.write(sweep, folder, examples=0)
-    assert not (folder / "noise.csv").exists()
+    tables = sections(folder)
+    assert not {"Test scores", "Share of every pixel's mIoU", "Over folds", "Agreement of the masks"} & tables.keys()
+    scores = row(tables["Scores"], arm="stratified")
+    assert list(scores.values())[1:7] == [
+        *("3", "0.401 ± 0.002", "0.501 ± 0.002", "0.401 ± 0.002", "0.802 ± 0.005", "3.000 ± 0.000")
+    ]
+    compared = row(tables["Arms compared"], arms="stratified − random", measure="best mIoU")
+    assert list(compared.values())[2:] == ["3", "0.102 ± 0.005", "0.000", "51.0", "higher"]
+    assert row(tables["Not finished"], run="stratified_3")["epochs"] == "1"
+    assert row(tables["Class shares of the training points"], sampler="random")["Road"] == "0.300"
     text = (folder / "README.md").read_text()
-    assert not any(title in text for title in ("## Test scores", "over seeds and scenes", "## Share of every"))
-    assert "Does it matter how the points are drawn" in text
+    start = text.split("## Scores")[0]
+    assert "python -m pointseg.train -m experiment=sampling\n" in start
+    settings = start.rpartition("All have\n`")[2]
+    assert "loss=weighted_partial_ce budget=0.01 " in settings
+    assert "sampler=" not in settings  # which is compared
     assert report.FOLDS not in text
-    assert "python -m pointseg.train -m experiment=sampling\n" in text
-    assert "Runs: 6 finished of 7" in text
-    assert "`loss=weighted_partial_ce budget=" in text
-    assert "batch_size=" in text.split("## Scores")[0]
-    assert "sampler=" not in text.split("## Scores")[0]  # which is compared
-    assert "| stratified_3 | 1 |" in text
-    assert "| stratified | 3 | 0.401 ± 0.002 | 0.501 ± 0.002 | 0.401 ± 0.002 | 0.802 ± 0.005 | 3.000 ± 0.000 |" in text
-    assert "| stratified − random | best_miou | 3 | 0.102 ± 0.005 | 0.000 | 51.0 | stratified |" in text
-    assert "| Stratified beats random at its best | +4.7 % | 34.1 ± 1.9 % | holds |" in text
-    assert "| Random: best mIoU | 0.380 | 0.299 ± 0.002 | does not hold |" in text
-    assert "| Stratified arrives earlier: epochs that random needs more | 2 | -1.000 ± 0.000 | does not hold |" in text
-    assert "Focal" not in text
-    assert "Partial CE" not in text  # of the second experiment, although its arm is here
-    assert "| model | deeplabv3_resnet50 | unet |" in text
-    assert "| model.weights | COCO_WITH_VOC_LABELS_V1 | encoder.pth |" in text
-    assert "| crop_size |" not in text
-    drawn = {file.name for file in (folder / "figures").iterdir()}
-    assert {f"learning_curves.{kind}" for kind in ("png", "svg")} <= drawn
-    assert {"confusion_random.svg", "confusion_stratified.svg", "IoU_per_class.svg", "class_shares.svg"} <= drawn
-    assert_tables_follow_from_the_results(folder)
+    assert {file.name for file in folder.iterdir()} == {
+        *("README.md", "results.csv", "records.jsonl"),
+        *("scores.png", "iou_per_class.png", "learning_curves.png"),
+    }
+    assert_derived(folder)
 
 
-def test_a_later_report_goes_on_from_the_records_of_an_earlier_one(sweep: Path, tmp_path: Path) -> None:
-    """A sweep whose runs were made on two machines, reported after each, against the report of all at once."""
-    write_test(sweep / "random_0", 0.3, matrices(50, 60, 70))
-    report.write(sweep, tmp_path / "once/sampling", examples=0)
-    second = tmp_path / "second"
-    second.mkdir()
-    (sweep / "random_1").rename(second / "random_1")
-    (sweep / "stratified_3").rename(second / "stratified_3")
-    write_run(second / "random_0", "random", 0, [0.9], finished=False)  # the first machine has finished it
-    for machine in (sweep, second):
-        report.write(machine, tmp_path / "twice/sampling", examples=0)
-    names = ("README.md", "results.csv", "learning_curves.csv", "runs/random_0/test/scenes.csv")
-    once, twice = ([(tmp_path / x / "sampling" / name).read_text() for name in names] for x in ("once", "twice"))
-    assert once == twice
-    recorded = [file.read_text() for file in (tmp_path / "twice").rglob("*.yaml")]
-    assert len(recorded) == 6
-    assert "num_workers: 2" not in "".join(recorded)
-    assert "/home/somebody" not in "".join(recorded)
+def test_claims_are_judged_against_the_runs(sweep: Path, experiments: Path) -> None:
+    report.write(sweep, experiments / "sampling", examples=0)
+    table = sections(experiments / "sampling")["The technical report's claims"]
+    verdicts = {line["claim"]: (line["report"], line["these runs"]) for line in table}
+    assert verdicts["Stratified beats random at its best"] == ("+4.7 %", "34.1 ± 1.9 %: holds")
+    assert verdicts["Random: best mIoU"] == ("0.38", "0.299 ± 0.002: does not hold")
+    arrival = "Stratified arrives earlier: epochs that random needs more"
+    assert verdicts[arrival] == ("2", "-1.000 ± 0.000: does not hold")
+    text = (experiments / "sampling/README.md").read_text()
+    deviations = text.partition("## The technical report's claims")[2]
+    assert re.search(r"\| model +\| deeplabv3_resnet50 +\| unet +\|", deviations)
+    assert re.search(r"\| model.weights +\| COCO_WITH_VOC_LABELS_V1 +\| encoder.pth +\|", deviations)
+    assert "| crop_size" not in deviations
 
 
-def test_the_records_alone_make_the_same_report(sweep: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "experiments/sampling"
-    shutil.rmtree(sweep / "stratified_3")
-    report.write(sweep, folder, examples=0)
-    before = {file: file.read_bytes() for file in folder.rglob("*") if file.suffix in (".md", ".csv", ".json", ".yaml")}
-    report.write((folder / "runs").resolve(), folder, examples=0)
-    assert {file: file.read_bytes() for file in before} == before
+def test_claims_are_judged_in_their_own_experiment_alone(sweep: Path, experiments: Path) -> None:
+    for name, claim in (("loss", "Partial CE, weighted: best mIoU"), ("label_budget", None), ("my_own", None)):
+        report.write(sweep, experiments / name, examples=0)
+        table = sections(experiments / name).get("The technical report's claims", [])
+        assert [line["claim"] for line in table][:1] == ([claim] if claim else [])
+        assert "Stratified beats random at its best" not in [line["claim"] for line in table]
 
 
-def test_a_run_made_again_takes_the_place_of_its_record(sweep: Path, tmp_path: Path) -> None:
-    report.write(sweep, tmp_path / "out", examples=0)
-    (tmp_path / "out/runs/random_0/old.png").touch()
-    shutil.rmtree(sweep / "random_0")
-    write_run(sweep / "random_0", "random", 0, [0.25])
-    (run,) = (run for run in records.read(sweep, tmp_path / "out/runs") if run.name == "random_0")
-    assert run.scores["val"]["best"]["miou_all_classes"] == 0.25
-    report.write(sweep, tmp_path / "out", examples=0)
-    assert not (tmp_path / "out/runs/random_0/old.png").exists()
+@pytest.mark.parametrize("damage", ["claims: [", "goals: {}\narms: {}\nprotocol: {}", "3"])
+def test_damaged_claims_are_refused(sweep: Path, experiments: Path, damage: str) -> None:
+    (experiments / claims.FILE).write_text(damage)
+    with pytest.raises(InputError, match=r"claims\.yaml"):
+        report.write(sweep, experiments / "sampling", examples=0)
 
 
-def test_a_run_does_not_take_the_place_of_another_configuration(sweep: Path, tmp_path: Path) -> None:
-    report.write(sweep, tmp_path / "out", examples=0)
-    shutil.rmtree(sweep / "random_0")
-    write_run(sweep / "random_0", "random", 0, [0.25], optimizer={"lr": 0.01})
-    with pytest.raises(InputError, match=r"random_0: its record, .* \(optimizer.lr none, now 0.01\); give name="):
-        report.write(sweep, tmp_path / "out", examples=0)
+def test_every_stored_claim_has_one_rule_and_known_arms() -> None:
+    for folder in FOLDERS:
+        judged = claims.load(folder)
+        for claim in judged.claims:
+            assert len(RULES.keys() & claim.keys()) == 1
+            assert {claim["arm"], claim.get("against", claim["arm"])} <= judged.arms.keys()
 
 
-def test_a_report_of_one_run_leaves_the_records_of_others(sweep: Path, tmp_path: Path) -> None:
-    report.write(sweep, tmp_path / "out", examples=0)
-    write_run(tmp_path / "alone", "random", 5, [0.25])
-    report.write(tmp_path / "alone", tmp_path / "out", examples=0)
-    assert len(list((tmp_path / "out/runs").glob("*/scores.json"))) == 7
-
-
-def test_claims_are_judged_in_their_own_experiment_alone(sweep: Path, tmp_path: Path) -> None:
-    for name, told in (("loss", "Partial CE, weighted: best mIoU"), ("label_budget", None), ("my_own", None)):
-        report.write(sweep, tmp_path / name, examples=0)
-        text = (tmp_path / name / "README.md").read_text()
-        assert ("The report's claims" in text) == (told is not None)
-        assert told is None or told in text
-        assert "Stratified beats random" not in text
-
-
-def test_the_best_score_is_drawn_against_the_budget(sweep: Path, tmp_path: Path) -> None:
-    for seed in range(3):
-        write_run(sweep / f"more_{seed}", "random", seed, [0.5], budget=100)
-    report.write(sweep, tmp_path / "out", examples=0)
-    assert (tmp_path / "out/figures/score_against_budget.svg").exists()
-    along = pd.DataFrame(
-        {
-            "setting": np.nan,
-            "split": ["val", "test", "test"],
-            "pairs": [6000, 6000, 500],
-            "miou_land_cover": [0.9, 0.7, 0.2],
-        }
-    )
-    arm = pd.DataFrame({"budget": ["9", "1.0", "9"], "points/a": [10, 1000, 10], "y": [0.1, 0.5, 0.3]}, index=[0, 0, 1])
-    axes = figures.score_against_budget([("arm", arm.rename_axis("seed"))], {"test": "y"}, along).axes[0]
+def test_the_score_is_drawn_against_the_budget() -> None:
+    columns = {"budget": ["9", "1.0", "9"], "points/a": [10, 1000, 10], "y": [0.1, 0.5, 0.3]}
+    arm = pd.DataFrame(columns, index=pd.Index([0, 0, 1], name="seed"))
+    axes = figures.against_budget([("arm", arm)], {"score": "y"}, {"score": {"masks": 0.7}}).axes[0]
     assert np.array_equal(axes.lines[0].get_xydata(), [[10, 0.2], [1000, 0.5]])
     assert axes.lines[-1].get_ydata() == [0.7, 0.7]
     ends, none = axes.containers[0].lines[2][0].get_segments()
@@ -348,7 +159,15 @@ def test_the_best_score_is_drawn_against_the_budget(sweep: Path, tmp_path: Path)
     assert not len(none)  # one seed has no interval
 
 
-def test_the_report_of_runs_that_have_been_tested(tmp_path: Path) -> None:
+def test_means_stand_with_their_intervals() -> None:
+    arms = [("one", pd.DataFrame({"x": [0.0, 2.0]})), ("other", pd.DataFrame({"x": [1.0]}))]
+    axes = figures.means(arms, {"title": "x"}).axes[0]
+    (ends,) = axes.containers[0].lines[2][0].get_segments()
+    assert ends[:, 0] == pytest.approx([1 - (half := confidence([0.0, 2.0]).half), 1 + half])
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["one", "other"]
+
+
+def test_the_report_of_runs_that_have_been_tested(tmp_path: Path, experiments: Path) -> None:
     confusions = {"random": matrices(50, 60, 70), "stratified": matrices(60, 70, 80)}
     for seed in range(3):
         for sampler in confusions:
@@ -357,106 +176,87 @@ def test_the_report_of_runs_that_have_been_tested(tmp_path: Path) -> None:
                 score = 0.4 + gain + 0.001 * seed
                 write_run(folder, sampler, seed, [score if sampler == "random" else 1.1 * score], budget=budget)
                 write_test(folder, score - gain if sampler == "random" else score, confusions[sampler])
-    shutil.rmtree(tmp_path / "sweep/random1.0_2/test")  # its scores are there, its scenes are not
-    folder = tmp_path / "label_budget"
+    (tmp_path / "sweep/random1.0_2/test/scenes.csv").unlink()  # its scores are there, its scenes are not
+    folder = experiments / "label_budget"
     report.write(tmp_path / "sweep", folder, examples=0)
-    text = (folder / "README.md").read_text()
-    assert "| random | validation | 0.601 ± 0.002 | 0.501 ± 0.002 |" in text
-    assert "| stratified | test | 0.501 ± 0.002 | 0.401 ± 0.002 |" in text
-    assert "| stratified, budget 1.0 | 3 | 0.401 ± 0.002 | 0.501 ± 0.002 | 0.701 ± 0.002 |" in text
-    p = {
-        tuple(cells[:2]): cells[5]
-        for line in text.splitlines()
-        if len(cells := line.strip("| ").split(" | ")) == 8 and "−" in cells[0]
-    }
+    tables = sections(folder)
+    by_budget = row(tables["mIoU by budget"], arm="random", scores="validation")
+    assert (by_budget["5"], by_budget["1.0"]) == ("0.501 ± 0.002", "0.601 ± 0.002")
+    tested = row(tables["Test scores"], arm="stratified, budget 1.0")
+    assert list(tested.values())[1:] == ["3", "0.401 ± 0.002", "0.501 ± 0.002", "0.701 ± 0.002"]
+    over_scenes = {(line["arms"], line["measure"]): line["p over seeds and scenes"] for line in tables["Arms compared"]}
     expected = randomisation([confusions["stratified"]] * 3, [confusions["random"]] * 3, LAND)
-    assert p["stratified, budget 5 − random, budget 5", "test_miou_land_cover"] == f"{expected:.4f}"
-    assert p["stratified, budget 5 − random, budget 5", "best_miou"] == "–"
-    assert p["stratified, budget 1.0 − random, budget 1.0", "test_miou_land_cover"] == "–"
-    assert not any("1.0" in arms and "budget 5" in arms for arms, _ in p)  # the curves tell these apart
-    assert "| random | 5 | validation | 3 | 0.834 ± 0.001 | 0.65 | holds |" in text
-    assert "| stratified | 5 | test | 3 | 0.800 ± 0.001 | 0.65 | holds |" in text
-    assert "| random | 1.0 | test | 3 | 1.000 ± 0.000 | – | – |" in text
-    assert_tables_follow_from_the_results(folder)
+    pair, whole_pair = (f"stratified, budget {x} − random, budget {x}" for x in ("5", "1.0"))
+    assert over_scenes == {
+        (pair, "mIoU, land cover"): "–",
+        (pair, "test mIoU, land cover"): f"{expected:.4f}",
+        (whole_pair, "mIoU, land cover"): "–",
+        (whole_pair, "test mIoU, land cover"): "–",
+    }  # the curves tell budgets apart
+    shares = tables["Share of every pixel's mIoU"]
+    first = row(shares, arm="random", budget="5", scores="validation")
+    assert list(first.values())[3:] == ["3", "0.834 ± 0.001", "0.65", "holds"]
+    assert row(shares, arm="stratified", budget="5", scores="test")["share"] == "0.800 ± 0.001"
+    assert_derived(folder)
 
 
-def test_the_noise_of_the_masks_is_their_agreement_along_the_cuts(tmp_path: Path) -> None:
+def test_the_agreement_of_the_masks_is_measured_across_the_cuts(tmp_path: Path) -> None:
     """mIoU as sklearn's Jaccard index of one mask by the other, either way round."""
     for seed in range(2):
-        cfg = composed(f"dataset.seed={seed}")
-        node = OmegaConf.to_container(cfg.dataset, resolve=True)
-        write_run(tmp_path / f"sweep/{seed}", "random", 0, [0.3], budget=5, dataset=node, points=None)
-    found = agreement.table(sweeps.read(tmp_path / "sweep"))
-    assert list(zip(found.setting, found.split, strict=True)) == [
+        config = composed(f"dataset.seed={seed}")
+        write_run(tmp_path / f"sweep/{seed}", "random", 0, [0.3])
+        OmegaConf.save(config, tmp_path / f"sweep/{seed}/config.yaml", resolve=True)
+    runs = agreement.measured(sweeps.read(tmp_path / "sweep"))
+    table = agreement.table(runs)
+    assert list(zip(table.setting, table.split, strict=True)) == [
         (f"dataset.seed {seed}", split) for seed in range(2) for split in ("train", "val", "test")
     ]
-    parts = [scene.mask(whole(scene)) for scene in construct(node).splits["val"]]
+    parts = [scene.mask(whole(scene)) for scene in construct(parse(config).dataset).splits["val"]]
     tile = np.block([parts[:3], parts[3:6], parts[6:]])
     a, b = [], []
     for cut in (len(tile) // 3, len(tile) // 3 * 2):
         for first, second in ((tile[cut - 1], tile[cut]), (tile[:, cut - 1], tile[:, cut])):
             labelled = (first != IGNORE) & (second != IGNORE)
             a, b = [*a, *first[labelled], *second[labelled]], [*b, *second[labelled], *first[labelled]]
-    row = found[found.split == "val"].iloc[1]
-    assert row.pairs == len(a) / 2
-    assert row.agreement == pytest.approx(np.mean(np.array(a) == np.array(b)))
+    line = table[table.split == "val"].iloc[1]
+    assert line.pairs == len(a) / 2
+    assert line.agreement == pytest.approx(np.mean(np.array(a) == np.array(b)))
     land = sorted({*a} - {5})
-    assert row.miou_land_cover == pytest.approx(jaccard_score(a, b, labels=land, average="macro"))
-    assert row.agreement < 1
+    assert line.miou_land_cover == pytest.approx(jaccard_score(a, b, labels=land, average="macro"))
+    assert line.agreement < 1
+    records.write(runs, tmp_path)
+    assert agreement.table(records.read(tmp_path)).equals(table)
 
 
-def test_means_stand_with_their_intervals() -> None:
-    axes = figures.means([("one", frame(x=[0.0, 2.0])), ("other", frame(x=[1.0]))], {"title": "x"}).axes[0]
-    (ends,) = axes.containers[0].lines[2][0].get_segments()
-    assert ends[:, 0] == pytest.approx([1 - (half := confidence([0.0, 2.0]).half), 1 + half])
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["one", "other"]
+def test_only_masks_of_many_pairs_are_a_level() -> None:
+    masks = {"val": [6000, 0.9, 1.0, 0.8, 1.0], "test": [500, 0.9, 1.0, 0.2, 1.0]}
+    run = sweeps.Run("run", {}, {}, masks=masks)
+    assert list(agreement.levels([run], "validation").values()) == [0.8]
+    assert agreement.levels([run], "test") == {}
 
 
 def test_a_run_that_is_there_twice_is_refused(sweep: Path, tmp_path: Path) -> None:
     write_run(sweep / "again", "random", 0, [0.1])
-    with pytest.raises(InputError, match="again, random_0: the same configuration and seed twice"):
+    with pytest.raises(InputError, match="again, random_0"):
         report.write(sweep, tmp_path / "out", examples=0)
 
 
-def test_an_example_stays_with_the_record_of_its_run(tmp_path: Path) -> None:
-    from tests.test_training import train
-
-    sweep, folder = tmp_path / "sweep", tmp_path / "out"
-    train(sweep / "a b/run", "crop_size=16", "overlap=4")
-    report.write(sweep, folder, examples=1)
-    (picture,) = (folder / "runs").rglob("*.png")
-    (sweep / "a b/run/best.ckpt").unlink()
-    for again in (folder / "runs", sweep):
-        report.write(again, folder, examples=1)
-        assert f"](runs/a%20b/run/{picture.name})" in (folder / "README.md").read_text()
-
-
-def assert_tables_follow_from_the_results(folder: Path) -> None:
-    assert tables.render(folder.name, tables.load(folder / "results.csv")) in (folder / "README.md").read_text()
-
-
-@pytest.mark.parametrize("file", sorted((ROOT / "experiments").glob("*/README.md")), ids=lambda file: file.parent.name)
-def test_the_tables_of_a_stored_experiment_follow_from_its_results(file: Path) -> None:
-    assert_tables_follow_from_the_results(file.parent)
-
-
-def test_the_command_says_what_is_missing(command: Callable[..., Outcome], tmp_path: Path) -> None:
-    for arguments, message in (
-        ((), "sweep: missing; give it, as in python -m pointseg.report sweep="),
-        (("sweep=nowhere",), "there is no run in this folder"),
-        (("sweep=nowhere", "examples=some"), "examples=some: give a number of scenes"),
-    ):
-        result = command("pointseg.report", *arguments)
-        assert result.code != 0
-        assert message in result.output
-        assert "Traceback" not in result.output
-    assert not (tmp_path / "experiments").exists()
+def test_examples_stay_where_no_run_has_its_weights(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    train(tmp_path / "sweep/a b/run", "crop_size=16", "overlap=4")
+    report.write(tmp_path / "sweep", folder, examples=1)
+    before = (folder / "examples.png").read_bytes()
+    assert row(sections(folder)["Agreement of the masks"], split="val")
+    text = (folder / "README.md").read_text()
+    (tmp_path / "sweep/a b/run/best.ckpt").unlink()
+    for again, examples in ((folder, 1), (tmp_path / "sweep", 1), (tmp_path / "sweep", 0)):
+        report.write(again, folder, examples)
+        assert (folder / "examples.png").read_bytes() == before
+        assert (folder / "README.md").read_text() == text
 
 
 def test_an_example_larger_than_a_window_is_shown_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from matplotlib.figure import Figure
-
-    from tests.test_training import train
 
     train(tmp_path / "run", "crop_size=16", "overlap=4")
     shown = []
@@ -465,8 +265,69 @@ def test_an_example_larger_than_a_window_is_shown_whole(tmp_path: Path, monkeypa
         shown.append((scene, class_map))
         return Figure()
 
-    monkeypatch.setattr(figures.plots, "panel", panel)
-    figures.examples(sweeps.Run(tmp_path / "run", "run", {}, {}, {}), 1)
+    monkeypatch.setattr(plots, "panel", panel)
+    figures.example(tmp_path / "run", "run")
     ((scene, class_map),) = shown
     assert class_map.shape == scene.shape
     assert class_map.max() < 6  # every pixel has a class
+
+
+def test_a_picture_keeps_colours_of_few_pixels(tmp_path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4, 4))
+    axes = figure.subplots()
+    axes.imshow(np.random.default_rng(0).integers((180, 120, 0), (255, 200, 90), (300, 300, 3)))
+    axes.plot([10, 11], [10, 10], color=(254 / 255, 221 / 255, 58 / 255), linewidth=8)
+    figures.save([figure, figure], tmp_path / "two.png")
+    picture = Image.open(tmp_path / "two.png")
+    assert picture.mode == "P"
+    assert picture.height == 2 * picture.width
+    away = np.abs(np.asarray(picture.convert("RGB")).astype(int) - (254, 221, 58)).sum(-1)
+    assert away.min() < 30
+
+
+def assert_derived(folder: Path) -> None:
+    """results.csv follows from the records, and README.md from both."""
+    stored = results.load(folder)
+    table = results.table(list(stored.runs.values()))
+    pd.testing.assert_frame_equal(table, stored.table, check_dtype=False, rtol=1e-6)
+    assert report.readme(folder) == (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_a_stored_experiment_follows_from_its_records(folder: Path) -> None:
+    assert_derived(folder)
+
+
+def test_experiments_are_few_and_small() -> None:
+    files = [file for file in EXPERIMENTS.rglob("*") if file.is_file()]
+    assert len(files) <= 80
+    assert sum(file.stat().st_size for file in files) <= 8e6
+    assert all(len(list(folder.glob("*.png"))) <= 4 for folder in FOLDERS)
+
+
+def test_the_figures_of_an_answer_stand_in_its_report() -> None:
+    text = (EXPERIMENTS / "README.md").read_text()
+    answered = set()
+    for line in text.splitlines():
+        if link := re.search(r"\]\((\w+)/README.md\) \|$", line):
+            report_text = (EXPERIMENTS / link[1] / "README.md").read_text()
+            given = re.findall(r"-?\d\.\d{3}(?: ± \d\.\d{3})?", line.split("|")[2])
+            assert given
+            assert not [figure for figure in given if f" {figure}" not in report_text]
+            answered.add(link[1])
+    assert answered == {folder.name for folder in FOLDERS}
+
+
+def test_the_command_says_what_is_missing(command: Callable[..., Outcome], tmp_path: Path) -> None:
+    for arguments, message in (
+        ((), "sweep"),
+        (("sweep=nowhere",), "sweep=nowhere"),
+        (("sweep=nowhere", "examples=some"), "examples=some"),
+    ):
+        result = command("pointseg.report", *arguments)
+        assert result.code != 0
+        assert message in result.output
+        assert "Traceback" not in result.output
+    assert not (tmp_path / "experiments").exists()

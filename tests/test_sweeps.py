@@ -1,6 +1,7 @@
 """Sweeps that are gone on with, their report, and Hydra's launchers and Optuna where they are installed."""
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from pointseg.training.runs import read_scores
 from tests.conftest import ROOT, Outcome
+from tests.sweep import row, sections
 
 Command = Callable[..., Outcome]
 TINY = [
@@ -42,33 +44,32 @@ def test_a_sweep_is_gone_on_with_and_reported(command: Command, tmp_path: Path) 
 
     reported = command("pointseg.report", "sweep=sweep", "name=sampling")
     assert reported.code == 0, reported.output
-    text = (tmp_path / "experiments/sampling/README.md").read_text()
-    assert "Runs: 2 finished of 3" in text
-    assert f"| {failed.name} | 0 |" in text
-    assert "| random, budget 40 | 1 |" in text
-    assert len(list((tmp_path / "experiments/sampling/runs").rglob("*.png"))) == 2
+    tables = sections(tmp_path / "experiments/sampling")
+    assert [line["run"] for line in tables["Not finished"]] == [failed.name]
+    assert row(tables["Scores"], arm="random, budget 40")["seeds"] == "1"
+    assert (tmp_path / "experiments/sampling/examples.png").exists()
 
 
 def test_causes_are_tried_one_at_a_time(command: Command, tmp_path: Path, layout: Path) -> None:
     small = [argument for argument in TINY if not argument.startswith("dataset")]
     sweep = ["-m", "experiment=causes", *small, f"dataset.root={layout}", "dataset.scale=32", "budget=0.01", "seed=0"]
-    for arm in ("dataset.misread=grey", "loss.weights=[1,1,0.1,16.2,1,1]"):
+    (tmp_path / "experiments").mkdir()
+    shutil.copy(ROOT / "experiments/claims.yaml", tmp_path / "experiments")
+    for arm in ("optimizer.lr=0.1", "loss.weights=[1,1,0.1,16.2,1,1]"):
         swept = command("pointseg.train", *sweep, arm)
         assert swept.code == 0, swept.output
     reported = command("pointseg.report", "sweep=sweep", "name=causes", "examples=0")
     assert reported.code == 0, reported.output
-    text = (tmp_path / "experiments/causes/README.md").read_text()
-    assert "| dataset.misread none, loss.weights [1, 1, 0.1, 16.2, 1, 1] | 1 |" in text
-    assert "| dataset.misread grey, loss.weights none | 1 |" in text
-    assert (
-        "| Stratified: Building has the highest class weight | 6.2 | 0 of 1 seeds | undecided | 1 of 1 seeds |" in text
-    )
-    assert "| Partial CE, weighted: best mIoU | 0.102 |" in text
-    assert "| dataset.scale | 512 | 32 |" in text
-    again = command("pointseg.report", "sweep=experiments/causes/runs", "examples=0")
+    folder = tmp_path / "experiments/causes"
+    arms = ["loss.weights [1, 1, 0.1, 16.2, 1, 1], optimizer.lr 0.001", "loss.weights none, optimizer.lr 0.1"]
+    tables = sections(folder)
+    assert {line["arm"]: line["seeds"] for line in tables["Scores"]} == dict.fromkeys(arms, "1")
+    claim = row(tables["The technical report's claims"], claim="Building has the highest class weight")
+    assert [claim[arm] for arm in arms] == ["1 of 1 seeds: undecided", "0 of 1 seeds: undecided"]
+    text = (folder / "README.md").read_text()
+    again = command("pointseg.report", "sweep=experiments/causes", "examples=0")
     assert again.code == 0, again.output
-    assert [file.name for file in (tmp_path / "experiments").iterdir()] == ["causes"]
-    assert (tmp_path / "experiments/causes/README.md").read_text() == text
+    assert (folder / "README.md").read_text() == text
 
 
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local", "ray"])

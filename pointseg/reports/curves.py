@@ -57,7 +57,7 @@ class Saving(NamedTuple):
 def savings(runs: pd.DataFrame, others: pd.DataFrame) -> tuple[list[Saving], Interval | None]:
     """What each budget of `runs` saves against the points of `others`; and the difference, mean over the budgets."""
     scores, reference = by_points(runs, "best_miou"), by_points(others, "best_miou")
-    found, differences = [], []
+    saved, differences = [], []
     for points, row in scores.iterrows():
         difference = None
         for twice in reference.index[np.isclose(reference.index, 2 * points, rtol=0.01)]:
@@ -66,9 +66,9 @@ def savings(runs: pd.DataFrame, others: pd.DataFrame) -> tuple[list[Saving], Int
                 differences.append(by_seed)
                 difference = confidence(by_seed.tolist())
         mean = confidence(row.dropna().tolist())
-        found.append(Saving(points, mean, needed(reference.mean(axis=1), mean.mean), difference))
+        saved.append(Saving(points, mean, needed(reference.mean(axis=1), mean.mean), difference))
     whole = pd.concat(differences, axis=1).dropna().mean(axis=1).tolist() if differences else []
-    return found, confidence(whole) if whole else None
+    return saved, confidence(whole) if whole else None
 
 
 def shares(runs: pd.DataFrame, measure: str) -> dict[str, "pd.Series[float]"]:
