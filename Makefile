@@ -9,7 +9,7 @@ demo: $(VENV)/installed
 	$(BIN)/python -m pointseg.train experiment=demo hydra.run.dir=outputs/demo
 	$(BIN)/python -m pointseg.evaluate run=outputs/demo colour_baseline=true
 
-test: lint
+test: lint docs
 	$(BIN)/python -m pytest -n auto
 
 # Hours; a row alone or another size: see benchmarks/__main__.py.
@@ -22,6 +22,11 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The site, in outputs/site; warnings are errors. The documents' tables must be those of experiments/.
+docs: $(VENV)/installed
+	$(BIN)/python docs/results.py --check
+	$(BIN)/mkdocs build --quiet
 
 # Known weaknesses of the installed packages. It asks the packages' index, and fails where that cannot tell.
 audit: $(VENV)/installed
