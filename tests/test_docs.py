@@ -20,10 +20,10 @@ Command = Callable[..., Outcome]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SMALL = [
     *("model=unet", "model.weights=null", "crop_size=32", "overlap=8", "batch_size=4", "trainer.accelerator=cpu"),
-    *("trainer.max_epochs=1", "+trainer.limit_train_batches=2", "+trainer.enable_progress_bar=false"),
+    *("+trainer.enable_progress_bar=false", "optimizer.lr=1e-2"),
 ]
-AERIAL = ["dataset.root=data"]
-FIELD = ["dataset.block=8", "crops.number=8"]
+SHORT = ["trainer.max_epochs=1", "+trainer.limit_train_batches=2"]
+FIELD = ["dataset.block=8", "crops.number=16", "trainer.max_epochs=8", "trainer.check_val_every_n_epoch=8"]
 EARLIER = {  # runs that a page takes as given, by their folder
     "outputs/first": "train sampler=stratified loss=focal hydra.run.dir=outputs/first",
     "outputs/field": "train experiment=field dataset.images='site/*.tif' points=field.gpkg hydra.run.dir=outputs/field",
@@ -38,12 +38,17 @@ def commands(document: Path) -> list[list[str]]:
 
 def shortened(arguments: list[str]) -> list[str]:
     """A command of `train`, with what makes its runs small."""
-    own = AERIAL
+    own = [*SHORT, "dataset.root=data"]
     if any(argument in ("experiment=field", "dataset=field") for argument in arguments):
         own = FIELD
     elif "dataset=folder" in arguments:
-        own = []
-    fewer = {"seed=0,1,2": "seed=0", "budget=100": "budget=20", "budget=120": "budget=25"}
+        own = SHORT
+    fewer = {
+        "seed=0,1,2": "seed=0",
+        "budget=100": "budget=20",
+        "budget=120": "budget=25",
+        "dataset.scale=512": "dataset.scale=64",
+    }
     few = {"experiment=best": "crops.number=8", "annotation=suggested": "annotation.distance=1"}
     also = [few[argument] for argument in arguments if argument in few]
     return [*(fewer.get(argument, argument) for argument in arguments), *SMALL, *own, *also]
@@ -74,7 +79,8 @@ def run(command: Command, program: str, arguments: list[str]) -> None:
         outcome = command(*started, PYTHONPATH=str(ROOT))
     else:
         name, *options = arguments
-        outcome = command(f"pointseg.{name}", *(shortened(options) if name == "train" else options))
+        closer = ["distance=5"] if name == "suggest" else []
+        outcome = command(f"pointseg.{name}", *(shortened(options) if name == "train" else [*options, *closer]))
     assert outcome.code in (0, None), f"{program} {arguments}: {outcome.output}"
 
 

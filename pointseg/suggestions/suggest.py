@@ -38,6 +38,11 @@ def suggest(cfg: DictConfig) -> None:
     folder = Path(cfg.run) / "points"
     taken = pd.concat([kept_points(folder, raster).assign(scene=i) for i, raster in enumerate(rasters)])
     chosen = choose(sample(model, rasters, Raster.valid, batch_size, rules.seed), taken, rules)
+    if chosen.empty:
+        raise InputError(
+            f"distance={rules.distance:g}: no pixel lies so far from the points that are labelled; lower distance, or "
+            "raise share."
+        )
     if len(chosen) < rules.count:
         log.warning("Only %d points lie %g pixels apart; lower distance for more.", len(chosen), rules.distance)
     write(chosen, rasters, model.classes, output)
