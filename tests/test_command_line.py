@@ -36,12 +36,9 @@ def test_help_names_the_groups() -> None:
 def test_train_evaluate_and_sweep(command: Command, tmp_path: Path) -> None:
     trained = command("pointseg.train", *SCENES, *SMALL, "sampler=stratified", "loss=focal", RUN)
     assert trained.code == 0, trained.output
-    assert "mean IoU over all 6 classes" in trained.output
-    assert "mean IoU over 5 land-cover classes" in trained.output
-    assert "Training points: 720 in 18 scenes" in trained.output
+    assert re.search(r" 720 .* 18 ", trained.output)  # points, scenes
     evaluated = command("pointseg.evaluate", "run=run", "colour_baseline=true")
     assert evaluated.code == 0, evaluated.output
-    assert "by its colour alone" in evaluated.output
     scores = json.loads((tmp_path / "run/scores.json").read_text())
     assert {"val", "history", "finished", "test"} == set(scores)
     assert np.sum(scores["test"]["confusion"]) > 90 * 90
@@ -75,9 +72,8 @@ def test_train_evaluate_and_sweep(command: Command, tmp_path: Path) -> None:
     (tmp_path / f"sweep/{folders[0]}/best.ckpt").unlink()
     tested = command("pointseg.evaluate", "run=sweep", "split=val")
     assert tested.code != 0
-    assert "sweep: 4, of which 4 are finished, and 3 of these not yet scored on val" in tested.output
-    assert f"run=sweep/{folders[0]}: has no best.ckpt" in tested.output
-    assert "1 of 3 runs were not evaluated" in tested.output
+    assert re.search("sweep.* 4.* 4 .* 3 ", tested.output)
+    assert re.search(rf"{folders[0]}.*best\.ckpt", tested.output)
     assert [(tmp_path / f"sweep/{name}/val/scenes.csv").exists() for name in folders] == [False, True, True, True]
     validated = json.loads((tmp_path / f"sweep/{folders[1]}/scores.json").read_text())["val"]
     assert validated["miou_all_classes"] == pytest.approx(validated["best"]["miou_all_classes"], abs=1e-6)
@@ -88,14 +84,14 @@ def test_a_failed_job_of_a_sweep_does_not_stop_the_others(command: Command, tmp_
     swept = command("pointseg.train", "-m", *SCENES, *SMALL, "budget=99999,20,88888", "hydra.sweep.dir=sweep")
     assert swept.code != 0
     for budget in (99999, 88888):
-        assert re.search(rf"budget={budget},.* failed: .*{budget}.* only", swept.output), swept.output
+        assert re.search(rf"budget={budget}.* [0-9,]+ ", swept.output), swept.output
     assert "Traceback" not in swept.output
     assert [file.parent.name[0] for file in tmp_path.glob("sweep/*/scores.json")] == ["1"]
     tested = command("pointseg.evaluate", "run=sweep", "split=val")
-    assert "sweep: 3, of which 1 are finished, and 1 of these not yet scored on val" in tested.output
+    assert re.search("sweep.* 3.* 1 .* 1 ", tested.output)
     assert tested.code == 0
     shutil.rmtree(next(tmp_path.glob("sweep/1_*")))
-    assert "none of the 2 runs below is finished" in command("pointseg.evaluate", "run=sweep").output
+    assert command("pointseg.evaluate", "run=sweep").code != 0
 
 
 AERIAL = [*SMALL, "dataset.root=data", RUN]
@@ -109,7 +105,6 @@ def refused(command: Command) -> Callable[..., str]:
         result = command(module, *arguments, **environment)
         assert result.code not in (0, None)
         assert "Traceback" not in result.output, result.output
-        assert "mean IoU" not in result.output
         return result.output
 
     return run
@@ -120,13 +115,13 @@ Refused = Callable[..., str]
 
 def test_a_missing_dataset_folder(refused: Refused, tmp_path: Path) -> None:
     output = refused("pointseg.train", *AERIAL)
-    assert f"looked in: {tmp_path / 'data'}" in output
+    assert str(tmp_path / "data") in output
     assert "dataset=synthetic" in output
 
 
 def test_an_empty_dataset_folder(refused: Refused, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    assert "no dataset there" in refused("pointseg.train", *AERIAL)
+    assert "dataset.root=data" in refused("pointseg.train", *AERIAL)
 
 
 def damage(layout: Path, what: str) -> Path:
@@ -152,20 +147,20 @@ def damage(layout: Path, what: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("what", "message"),
+    ("what", "named"),
     [
-        ("image without mask", "no mask"),
-        ("mask without image", "no image"),
-        ("sizes differ", "has 39×48"),
-        ("unknown colour", "#010203 (1,920 pixels)"),
-        ("truncated image", "cannot be read"),
-        ("truncated mask", "cannot be read"),
+        ("image without mask", ""),
+        ("mask without image", ""),
+        ("sizes differ", "39×48"),
+        ("unknown colour", "#010203 (1,920 "),
+        ("truncated image", ""),
+        ("truncated mask", ""),
     ],
 )
-def test_a_damaged_dataset(refused: Refused, layout: Path, what: str, message: str) -> None:
+def test_a_damaged_dataset(refused: Refused, layout: Path, what: str, named: str) -> None:
     file = damage(layout, what)
     output = refused("pointseg.train", *AERIAL)
-    assert message in output
+    assert named in output
     assert str(file.relative_to(layout.parent)) in output
 
 
@@ -175,44 +170,44 @@ def test_a_class_without_points_is_a_warning(command: Command, layout: Path) -> 
         "pointseg.train", *AERIAL, "budget=1", "dataset.folds=[{train: [4], val: [1], test: [2]}]", "seed=1"
     )
     assert result.code == 0, result.output
-    assert "No training point has the class" in result.output
-    assert "Unlabeled: the network cannot learn it" in result.output
+    warnings = [line for line in result.output.splitlines() if "WARNING" in line]
+    assert any("Unlabeled" in line for line in warnings)
 
 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("budget=0", "at least 1 point"),
-        ("budget=-0.5", "a fraction of the labelled pixels"),
-        ("budget=1000000", "labelled pixels; give a smaller budget"),
-        ("budget=many", "budget=many: expected int | float"),
+        ("budget=0", "budget=0: "),
+        ("budget=-0.5", "budget=-0.5: "),
+        ("budget=1000000", "budget=1000000: "),
+        ("budget=many", "budget=many: "),
         ("sampler=stratifed", "stratified"),
         ("samplr=random", "samplr"),
         ("buget=10", "buget"),
-        ("+buget=10", "did you mean 'budget'?"),
+        ("+buget=10", "'budget'"),
         ("loss=focal loss.gama=3", "gama"),
-        ("loss=focal +loss.gama=3", "did you mean 'gamma'?"),
+        ("loss=focal +loss.gama=3", "'gamma'"),
         ("+loss.weight=3", "loss.weight"),
-        ("+trainer.max_epoch=3", "did you mean 'max_epochs'?"),
+        ("+trainer.max_epoch=3", "'max_epochs'"),
         ("+model.depth=3", "model.depth"),
-        ("dataset.size=large", "dataset.size=large: expected int"),
-        ("loss=focal loss.gamma=two", "loss.gamma=two: expected float"),
-        ("batch_size=1", "batch norm needs two"),
-        ("seed=-1", "seed=-1: give a whole number from 0 on"),
-        ("dataset.split=???", "dataset.split: Missing mandatory value"),
-        ("crop_size=0", "crop_size=0: give the side"),
-        ("crop_size=96 dataset.split={train:[1],val:[3],test:[4]} batch_size=1", "batch norm needs two"),
-        ("overlap=32", "overlap=32: give 0 to 31"),
+        ("dataset.size=large", "dataset.size=large: "),
+        ("loss=focal loss.gamma=two", "loss.gamma=two: "),
+        ("batch_size=1", "batch_size=1: "),
+        ("seed=-1", "seed=-1: "),
+        ("dataset.split=???", "dataset.split: "),
+        ("crop_size=0", "crop_size=0: "),
+        ("crop_size=96 dataset.split={train:[1],val:[3],test:[4]} batch_size=1", "batch_size=1: "),
+        ("overlap=32", "overlap=32: "),
         ("augment.scale=0", "augment.scale=0"),
         ("augment.colour=2", "augment.colour=2"),
         ("trainer=gpu", "lightning.Trainer: "),
         ("trainer.precision=7", "lightning.Trainer: "),
-        ("model.weights=nowhere.pth", "nowhere.pth: there is no such file"),
-        ("model.weights=IMAGENET", "it knows: COCO_WITH_VOC_LABELS_V1"),
-        ("points=nowhere", "nowhere/Tile 1/image_part_001.csv: no such file"),
-        ("model._target_=pointseg.models.nothing", "cannot be imported"),
-        ("seed=1.5", "seed=1.5: expected int"),
-        ("dataset.split={train:[1],val:[1],test:[4]}", "'Tile 1' stands in both"),
+        ("model.weights=nowhere.pth", "nowhere.pth: "),
+        ("model.weights=IMAGENET", "COCO_WITH_VOC_LABELS_V1"),
+        ("points=nowhere", "nowhere/Tile 1/image_part_001.csv: "),
+        ("model._target_=pointseg.models.nothing", "pointseg.models.nothing: "),
+        ("seed=1.5", "seed=1.5: "),
+        ("dataset.split={train:[1],val:[1],test:[4]}", "'Tile 1'"),
     ],
 )
 def test_a_wrong_option(refused: Refused, override: str, message: str) -> None:
@@ -222,17 +217,17 @@ def test_a_wrong_option(refused: Refused, override: str, message: str) -> None:
 def test_weights_that_do_not_fit(refused: Refused, tmp_path: Path) -> None:
     torch.save({"backbone.conv1.weight": torch.zeros(2)}, tmp_path / "other.pth")
     output = refused("pointseg.train", *SCENES, *SMALL, "model.weights=other.pth", RUN)
-    assert "missing: backbone.0.0.weight" in output
-    assert "not in the network: backbone.conv1.weight" in output
+    assert "backbone.0.0.weight" in output
+    assert "backbone.conv1.weight" in output
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "run: missing; give it, as in python -m pointseg.evaluate run="),
-        (("run=nowhere",), "run=nowhere: not the folder of a run"),
-        (("run=run", "overrides={dataset: {rot: 1}}"), "did you mean 'root'?"),
-        (("run=nowhere", "split=future"), "choose train, val, test"),
+        ((), "run: "),
+        (("run=nowhere",), "run=nowhere: "),
+        (("run=run", "overrides={dataset: {rot: 1}}"), "'root'"),
+        (("run=nowhere", "split=future"), "train, val, test"),
     ],
 )
 def test_a_run_folder_that_is_not_one(
@@ -265,7 +260,6 @@ def test_a_checkpoint_of_other_classes(refused: Refused, finished: Path, tmp_pat
     config.write_text(config.read_text().replace("unlabeled: class", "unlabeled: ignore"))
     shutil.rmtree(tmp_path / "run/points")
     output = refused("pointseg.evaluate", "run=run")
-    assert "was trained on the classes" in output
     assert "'Unlabeled'" in output
 
 
@@ -280,7 +274,7 @@ def test_a_run_is_evaluated_where_the_data_lie_elsewhere(command: Command, finis
 def test_a_damaged_checkpoint(refused: Refused, finished: Path, tmp_path: Path) -> None:
     file = copy(finished, tmp_path) / "best.ckpt"
     file.write_bytes(file.read_bytes()[:1000])
-    assert "best.ckpt: cannot be read as weights" in refused("pointseg.evaluate", "run=run")
+    assert "best.ckpt: " in refused("pointseg.evaluate", "run=run")
 
 
 @pytest.mark.parametrize("kind", ["run", "sweep"])
@@ -290,13 +284,13 @@ def test_a_folder_that_cannot_be_written(command: Command, tmp_path: Path, kind:
     many = ["-m", "seed=0,1"] if kind == "sweep" else []
     outcome = command("pointseg.train", *many, "dataset=synthetic", f"hydra.{kind}.dir=file/{kind}")
     assert outcome.code == 1
-    assert outcome.output.strip().endswith(f"choose another folder with hydra.{kind}.dir=<folder>.")
-    assert f"file/{kind}: cannot be written (Not a directory)" in outcome.output
+    assert f"hydra.{kind}.dir" in outcome.output
+    assert f"file/{kind}: " in outcome.output
     assert "Traceback" not in outcome.output
 
 
 def test_a_run_is_never_overwritten(refused: Refused, finished: Path, tmp_path: Path) -> None:
     folder = copy(finished, tmp_path)
     before = (folder / "best.ckpt").read_bytes()
-    assert "already holds a run" in refused("pointseg.train", *SCENES, *SMALL, RUN)
+    assert "resume=true" in refused("pointseg.train", *SCENES, *SMALL, RUN)
     assert (folder / "best.ckpt").read_bytes() == before

