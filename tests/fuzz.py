@@ -60,7 +60,7 @@ from pointseg.training.train import make_trainer
 from pointseg.training.train import train as train_run
 from pointseg.types import Window, whole
 from tests.site import CRS, NAMES, ORIGIN, frame, pixels, write_image
-from tests.test_onnxfile import graph
+from tests.support.onnxfile import graph
 
 LIMIT, BACKSTOP = 20, 600  # seconds of computing, and of waiting, that an input may take
 MEMORY = 3 << 30  # bytes that an input may take; beyond, allocating raises MemoryError

@@ -16,9 +16,9 @@ from pointseg.suggestions.annotator import Suggested
 from pointseg.types import IGNORE, Dataset, Points, whole
 from tests.conftest import ArrayScene, Outcome
 from tests.site import NAMES
+from tests.support.suggestions import edge, model
+from tests.support.sweeps import TINY
 from tests.sweep import row, sections
-from tests.test_suggestions import edge, model
-from tests.test_sweeps import TINY
 
 EACH = 10  # points of each scene in the earlier run
 

@@ -6,19 +6,7 @@ from hypothesis import strategies as st
 from pointseg.imagery.augment import Augment
 from pointseg.imagery.crops import partition
 from pointseg.types import Points, Window
-
-SIDE = 48
-
-
-def coordinates(side: int) -> np.ndarray:
-    """An image whose bands are its own rows and columns, so that it tells where a pixel came from."""
-    rows, cols = np.mgrid[0:side, 0:side]
-    return np.stack([rows, cols, np.zeros_like(rows)], -1).astype(np.uint8)
-
-
-def every_pixel(side: int) -> Points:
-    rows, cols = np.mgrid[0:side, 0:side].reshape(2, -1).astype(float)
-    return Points(rows, cols, np.arange(side * side))
+from tests.support.augment import SIDE, coordinates, every_pixel
 
 
 @settings(max_examples=60)

@@ -21,7 +21,7 @@ from pointseg.models.networks import unet
 from pointseg.prediction import calibration
 from pointseg.prediction.calibration import Calibrated, Calibration, blend, fit_temperature, prior_shift
 from pointseg.prediction.windows import Views, predict_scene, probabilities, views_at
-from tests.test_windows import own_position, scene
+from tests.support.windows import own_position, scene
 
 NONE = (0.0, 0.0, 0.0)
 

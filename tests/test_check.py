@@ -25,7 +25,7 @@ from pointseg.imagery.rasters import find
 from pointseg.types import IGNORE, Scene
 from tests.conftest import COLOURS, ArrayScene, Outcome
 from tests.site import NAMES, frame, pixels, write_image
-from tests.test_datasets import INTEGERS, part, write_folder
+from tests.support.datasets import INTEGERS, part, write_folder
 
 
 def faults(*overrides: str) -> list[str]:
@@ -222,7 +222,7 @@ def test_the_command_says_what_is_wrong_with_a_folder_and_whether_anything_is(
 
 def test_a_split_without_a_label_is_no_score_of_nan(tmp_path: Path) -> None:
     from pointseg.training.train import train as train_run
-    from tests.test_training import composed
+    from tests.support.training import composed
 
     write_folder(tmp_path, INTEGERS, [f"{name}" for name in "abcd"])
     Image.fromarray(np.zeros((4, 6), np.uint8)).save(tmp_path / "masks/d.png")
@@ -287,7 +287,7 @@ def test_an_archive_cannot_write_outside_the_folder_that_it_is_unpacked_into(kin
 
 def test_a_scene_named_in_a_file_of_points_is_looked_up_and_never_opened(tmp_path: Path) -> None:
     from pointseg.imagery.rasters import open_rasters
-    from tests.test_field_points import placed
+    from tests.support.field_points import placed
 
     write_image(tmp_path / "site/a.png", crs=None)
     write_image(tmp_path / "b.png", crs=None)

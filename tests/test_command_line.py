@@ -18,7 +18,7 @@ from PIL import Image
 from pointseg.training import runs
 from pointseg.types import Window
 from tests.conftest import COLOURS, ROOT, Outcome, options
-from tests.test_training import SCENES, SMALL
+from tests.support.training import SCENES, SMALL
 
 Command = Callable[..., Outcome]
 RUN = "hydra.run.dir=run"
@@ -242,7 +242,7 @@ def test_a_run_folder_that_is_not_one(
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run on a tiny copy of the aerial layout, with six classes."""
     from tests.conftest import write_layout
-    from tests.test_training import train
+    from tests.support.training import train
 
     root = tmp_path_factory.mktemp("finished")
     write_layout(root / "data")

@@ -10,8 +10,8 @@ import rasterio
 
 from tests.conftest import Outcome
 from tests.site import NAMES
-from tests.test_command_line_field import TRAIN, write_site
-from tests.test_training import SCENES, SMALL
+from tests.support.command_line_field import TRAIN, write_site
+from tests.support.training import SCENES, SMALL
 
 Command = Callable[..., Outcome]
 

@@ -12,30 +12,9 @@ from PIL import Image
 
 from tests.conftest import Outcome
 from tests.site import CRS, NAMES, frame, pixels, write_image
+from tests.support.command_line_field import TRAIN, write_site
 
 Command = Callable[..., Outcome]
-TRAIN = [
-    "dataset=field",
-    "dataset.images=site/*.tif",
-    "points=field.gpkg",
-    "dataset.block=8",
-    "crops.number=16",
-    "model=unet",
-    "crop_size=64",
-    "overlap=16",
-    "optimizer=adamw",
-    "optimizer.lr=1e-2",
-    "schedule=one_cycle",
-    "trainer.max_epochs=8",
-    "+trainer.check_val_every_n_epoch=8",
-    "hydra.run.dir=run",
-]
-
-
-def write_site(folder: Path) -> None:
-    labels = write_image(folder / "site/a.tif", (160, 192), bands=4, dtype="uint16", nodata=0)
-    write_image(folder / "site/b.tif", (160, 192), bands=4, dtype="uint16", nodata=0, offset=10_000)
-    frame(pixels(labels, 25)).to_crs("EPSG:4326").to_file(folder / "field.gpkg")
 
 
 def test_from_points_to_a_map_and_its_polygons(command: Command, tmp_path: Path) -> None:

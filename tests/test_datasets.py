@@ -16,6 +16,7 @@ from pointseg.datasets.synthetic import draw, write
 from pointseg.errors import InputError
 from pointseg.types import IGNORE, Dataset, Scene, whole
 from tests.conftest import BLACK, COLOUR_TABLE, COLOURS, CONF, write_layout
+from tests.support.datasets import INTEGERS, part, write_folder
 
 
 def aerial(root: Path | None, **options: Any) -> Dataset:
@@ -44,12 +45,12 @@ def test_every_trap_of_the_layout_is_read_right(tmp_path: Path) -> None:
     assert (dataset.palette == COLOUR_TABLE[:6]).all()
     scenes = everything(dataset)
     assert len(scenes) == 72
-    for (tile, part), label in labels.items():
-        scene = scenes[f"Tile {tile}/image_part_{part:03}"]
+    for (tile, number), label in labels.items():
+        scene = scenes[f"Tile {tile}/image_part_{number:03}"]
         assert scene.group == f"Tile {tile}"
         expected = np.where(label == BLACK, IGNORE, label)
         assert (scene.mask(whole(scene)) == expected).all()
-        image = Image.open(tmp_path / f"Semantic segmentation dataset/Tile {tile}/images/image_part_{part:03}.jpg")
+        image = Image.open(tmp_path / f"Semantic segmentation dataset/Tile {tile}/images/image_part_{number:03}.jpg")
         assert (scene.image(whole(scene)) == np.asarray(image)).all()
 
 
@@ -185,11 +186,6 @@ def test_a_named_place_without_the_dataset_is_never_replaced(
 # --- damaged copies ---
 
 
-def part(layout: Path, kind: str, tile: int = 2, number: int = 5) -> Path:
-    suffix = "jpg" if kind == "images" else "png"
-    return layout / f"Semantic segmentation dataset/Tile {tile}/{kind}/image_part_{number:03}.{suffix}"
-
-
 def test_an_image_without_mask_and_a_mask_without_image_are_all_named(layout: Path) -> None:
     part(layout, "masks").unlink()
     part(layout, "images", 7, 1).unlink()
@@ -314,16 +310,7 @@ def folder(tmp_path: Path, **options: Any) -> Dataset:
     return built
 
 
-def write_folder(root: Path, mask: Any, names: list[str], suffix: str = "png") -> None:
-    for name in names:
-        for kind in ("images", "masks"):
-            (root / kind / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (6, 4), (9, 8, 7)).save(root / "images" / f"{name}.{suffix}")
-        (mask if isinstance(mask, Image.Image) else Image.fromarray(mask)).save(root / "masks" / f"{name}.png")
-
-
 NAMES = [f"site_{site}/{i}" for site in "abcde" for i in range(2)]
-INTEGERS = np.array([[1, 1, 2, 2, 0, 0]] * 4, np.uint8)
 EXPECTED = np.array([[0, 0, 1, 1, IGNORE, IGNORE]] * 4)
 
 

@@ -41,13 +41,13 @@ from pointseg.samplers.stratified import Stratified
 from pointseg.training.data import Epoch
 from pointseg.types import IGNORE, Batch, Sampler
 from tests.conftest import CONF, options
-from tests.test_augment import SIDE, coordinates, every_pixel
-from tests.test_data import CROP, data, dataset, epoch, scene
-from tests.test_losses import LOSSES, batch, build, logits
-from tests.test_metrics import CLASSES, LAND, computed
-from tests.test_training import train
-from tests.test_windows import scene as noise
-from tests.test_windows import stitched
+from tests.support.augment import SIDE, coordinates, every_pixel
+from tests.support.data import CROP, data, dataset, epoch, scene
+from tests.support.losses import LOSSES, batch, build, logits
+from tests.support.metrics import CLASSES, LAND, computed
+from tests.support.training import train
+from tests.support.windows import scene as noise
+from tests.support.windows import stitched
 
 
 @pytest.mark.parametrize("sampler", options("sampler"))

@@ -11,24 +11,14 @@ from hypothesis import strategies as st
 from rasterio.transform import Affine
 from shapely.geometry import Polygon
 
-from pointseg.annotation.given import Given
 from pointseg.datasets.field import HELD_OUT, PointScene, field
 from pointseg.errors import InputError
 from pointseg.imagery.rasters import Raster, open_rasters
 from pointseg.types import IGNORE, RGB, Dataset, Points, Window
 from tests.site import CRS, NAMES, ORIGIN, frame, pixels, write_image
+from tests.support.field_points import placed, reader
 
-READ = {"column": "class", "layer": None, "crs": None, "outside": "skip", "nodata": "skip", "contradicting": "refuse"}
 SPLIT = {"bands": None, "classes": None, "not_land_cover": [], "val": 0.25, "test": 0.0, "block": 8, "split_seed": 0}
-
-
-def reader(**options: Any) -> Given:
-    return Given(**{**READ, **options})
-
-
-def placed(file: Path, rasters: list[Raster], **options: Any) -> set[tuple[int, int, int, str]]:
-    table = reader(**options).read([file], rasters)
-    return set(table[["scene", "row", "col", "name"]].itertuples(index=False, name=None))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pointseg.errors import InputError
 from pointseg.losses.partial_ce import PartialCrossEntropy
 from pointseg.models.networks import deeplabv3plus_mobilenet_v2
 from pointseg.prediction.windows import probabilities
-from tests.test_training import train
+from tests.support.training import train
 
 
 def spoilt(monkeypatch: pytest.MonkeyPatch, at: int, spoil: Any) -> None:

@@ -6,10 +6,8 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from omegaconf import OmegaConf
 from torch import Tensor
 
-from pointseg.config import construct
 from pointseg.errors import InputError
 from pointseg.losses.balanced_partial_ce import BalancedPartialCrossEntropy
 from pointseg.losses.functional import cross_entropy, focal, mean_over_points
@@ -17,31 +15,7 @@ from pointseg.losses.partial_ce import PartialCrossEntropy
 from pointseg.losses.weighted_partial_ce import WeightedPartialCrossEntropy, class_weights
 from pointseg.models.logits import at_points, upsample
 from pointseg.types import IGNORE, Batch
-from tests.conftest import CONF, options
-
-LOSSES = options("loss")
-
-
-def batch(n: int, tiles: int = 2, shape: tuple[int, int] = (33, 47), classes: int = 4, seed: int = 0) -> Batch:
-    """Points on distinct whole pixels, the image's corners among them."""
-    rng = np.random.default_rng(seed)
-    flat = rng.choice(tiles * shape[0] * shape[1], n, replace=False)
-    if n:
-        flat[0] = 0
-        flat[-1] = tiles * shape[0] * shape[1] - 1
-    points = np.stack(np.unravel_index(np.unique(flat), (tiles, *shape)), 1)
-    labels = torch.from_numpy(rng.integers(0, classes, len(points)))
-    return Batch(torch.zeros(tiles, 3, *shape, dtype=torch.uint8), torch.from_numpy(points).float(), labels)
-
-
-def logits(seed: int = 0, dtype: torch.dtype = torch.float64, shape: tuple[int, ...] = (2, 4, 5, 7)) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype, requires_grad=True)
-
-
-def build(name: str) -> torch.nn.Module:
-    loss = construct(OmegaConf.load(CONF / "loss" / f"{name}.yaml"), counts=[5, 20, 100, 1], classes=4)
-    assert isinstance(loss, torch.nn.Module)
-    return loss
+from tests.support.losses import LOSSES, batch, build, logits
 
 
 def dense_labels(points: Batch) -> Tensor:

@@ -22,9 +22,9 @@ from pointseg.prediction.trained import Trained
 from pointseg.prediction.windows import strips
 from pointseg.types import IGNORE, RGB
 from tests.site import CRS, NAMES, ORIGIN, write_image
+from tests.support.maps import PALETTE
 
 SMALL = Settings(window_size=32, overlap=8, batch_size=2, probabilities=True)
-PALETTE = np.array([[0, 255, 0], [255, 255, 0], [0, 0, 255]], np.uint8)
 
 
 def by_colour(images: Tensor) -> Tensor:

@@ -6,17 +6,7 @@ from sklearn.metrics import accuracy_score, cohen_kappa_score, confusion_matrix,
 
 from pointseg.metrics import collection, interval, scores, table
 from pointseg.types import IGNORE
-
-CLASSES = ("a", "b", "c", "other")
-LAND = (True, True, True, False)
-
-
-def computed(truth: np.ndarray, prediction: np.ndarray, parts: int = 3) -> dict[str, torch.Tensor]:
-    """The collection after several updates, as it is fed scene by scene."""
-    metrics = collection(len(CLASSES))
-    for part in zip(np.array_split(prediction, parts), np.array_split(truth, parts), strict=True):
-        metrics.update(*(torch.from_numpy(values) for values in part))
-    return metrics.compute()
+from tests.support.metrics import CLASSES, LAND, computed
 
 
 def test_scores_are_scikit_learn_s() -> None:

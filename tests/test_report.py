@@ -22,8 +22,8 @@ from pointseg.reports.rules import RULES
 from pointseg.reports.statistics import confidence, randomisation
 from pointseg.types import IGNORE, whole
 from tests.conftest import ROOT, Outcome
+from tests.support.training import composed, train
 from tests.sweep import LAND, matrices, row, sections, write_run, write_test
-from tests.test_training import composed, train
 
 EXPERIMENTS = ROOT / "experiments"
 FOLDERS = sorted(folder for folder in EXPERIMENTS.iterdir() if folder.is_dir())

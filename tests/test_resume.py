@@ -19,7 +19,7 @@ from pointseg.errors import InputError
 from pointseg.losses.partial_ce import PartialCrossEntropy
 from pointseg.training.checkpoints import WholeFiles
 from tests.conftest import SPAWN, Outcome, run_module
-from tests.test_training import train
+from tests.support.training import train
 
 RUN = [  # a network with dropout
     *("dataset=synthetic", "dataset.tiles=3", "dataset.size=96", "dataset.split={train: [1], val: [2], test: [3]}"),

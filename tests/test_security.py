@@ -12,7 +12,7 @@ from pointseg.config import construct, parse
 from pointseg.errors import InputError
 from pointseg.prediction.trained import load_run
 from pointseg.types import RGB
-from tests.test_training import composed
+from tests.support.training import composed
 
 HOSTILE = [
     "os.system",

@@ -7,19 +7,16 @@ import geopandas
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
 from pointseg.errors import InputError
 from pointseg.imagery.rasters import Raster, open_rasters
-from pointseg.prediction.trained import Trained
 from pointseg.suggestions import margin
 from pointseg.suggestions.margin import Rules, choose, sample
 from pointseg.suggestions.suggest import write
-from pointseg.types import RGB
 from tests.site import CRS, NAMES, write_image
+from tests.support.suggestions import edge, model
 
 NONE = pd.DataFrame({"scene": [], "row": [], "col": []})
 
@@ -72,17 +69,6 @@ def test_no_pixel_is_suggested_twice() -> None:
     assert sorted(chosen.index) == list(range(1, 36, 2))
 
 
-def edge(images: Tensor) -> Tensor:
-    """Sure of everything but the pixels of value 130."""
-    sure = torch.tensor([0.9, 0.08, 0.02]).view(1, 3, 1, 1).expand(-1, -1, *images.shape[2:])
-    unsure = torch.tensor([0.36, 0.34, 0.3]).view(1, 3, 1, 1)
-    return torch.where((images[:, :1] > 100) & (images[:, :1] < 165), unsure, sure)
-
-
-def model(predict: Any) -> Trained:
-    return Trained(predict, NAMES, np.zeros((3, 3), np.uint8), RGB, 32, 8, 2, torch.device("cpu"), "k", False)
-
-
 def test_what_is_sampled_is_what_is_predicted_and_never_without_data(tmp_path: Path) -> None:
     labels = write_image(tmp_path / "a.tif", nodata=0, hole=(slice(0, 20), slice(0, 20)))
     rasters = open_rasters({"a": tmp_path / "a.tif"})
@@ -107,7 +93,7 @@ def test_a_large_scene_is_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("suffix", ["gpkg", "geojson", "csv"])
 def test_filled_in_they_go_back_as_points(suffix: str, tmp_path: Path) -> None:
-    from tests.test_field_points import reader
+    from tests.support.field_points import reader
 
     for name, offset in (("a", 0), ("b", 5000)):
         write_image(tmp_path / f"{name}.tif", offset=offset)

@@ -1,5 +1,3 @@
-from typing import Any
-
 import numpy as np
 import torch
 from hypothesis import given, settings
@@ -10,34 +8,14 @@ from pointseg.prediction.windows import (
     Views,
     averaged_over_flips,
     paste,
-    predict_scene,
     probabilities,
     strips,
     views_at,
 )
 from pointseg.types import Window
-from tests.conftest import ArrayScene
+from tests.support.windows import own_position, scene, stitched
 
 geometry = st.tuples(st.integers(1, 70), st.integers(1, 70), st.integers(2, 40), st.floats(0, 0.95), st.integers(1, 5))
-
-
-def scene(height: int, width: int) -> ArrayScene:
-    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-    return ArrayScene("a", pixels, np.zeros((height, width), np.uint8))
-
-
-def stitched(predict: object, height: int, width: int, tile: int, overlap: int, batch: int, **options: Any) -> Tensor:
-    result: Tensor | None = None
-    seen = torch.zeros(height, width)
-    for window, values in predict_scene(predict, scene(height, width), tile, overlap, batch, "cpu", **options):  # type: ignore[arg-type]
-        result = torch.zeros(len(values), height, width) if result is None else result
-        row, col, h, w = window
-        result[:, row : row + h, col : col + w] = values
-        seen[row : row + h, col : col + w] += 1
-    assert result is not None
-    assert (seen <= 1).all()
-    assert options or (seen == 1).all()
-    return result
 
 
 @settings(max_examples=80)
@@ -74,13 +52,6 @@ def test_at_most_batch_size_windows_are_predicted_at_once() -> None:
 
     stitched(predict, 20, 100, 20, 0, 2)
     assert sizes == [2, 2, 1]
-
-
-def own_position(images: Tensor) -> Tensor:
-    """Differs from window to window at the same pixel, so that blending shows."""
-    h, w = images.shape[2:]
-    ramp = torch.linspace(0, 1, h)[:, None] + torch.linspace(0, 2, w)
-    return images[:, :1].float() * ramp
 
 
 @settings(max_examples=60)
