@@ -25,7 +25,7 @@ Rule = Literal["skip", "refuse"]
 
 @dataclass(frozen=True)
 class Given:
-    """The points of a file, as pixels of scenes.
+    """The points of a file, as pixels of scenes. Which of them are held out: see `datasets.held_out`.
 
     A CSV has the columns x and y (map coordinates; also lon, lat or longitude, latitude) or row and
     col (whole pixels from the top left, and scene, the scene's id, where there are several).
