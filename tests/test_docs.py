@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tests.conftest import ROOT, Outcome, write_layout
@@ -124,3 +125,21 @@ def test_a_table_that_is_not_that_of_its_runs_is_noticed(tmp_path: Path) -> None
     failed = subprocess.run(check, check=False, capture_output=True, text=True)
     assert failed.returncode != 0
     assert "README.md" in failed.stderr
+
+
+def test_the_networks_page_tells_each_network_and_its_size() -> None:
+    from omegaconf import OmegaConf
+
+    from pointseg.models.networks import build_network
+    from pointseg.types import RGB
+
+    rows = re.findall(r"^\| `(\w+)`.*?\| (\d+) \| ([\d.]+) \|", (ROOT / "docs/networks.md").read_text(), re.MULTILINE)
+    assert {name for name, _, _ in rows} == {file.stem for file in (ROOT / "conf/model").glob("*.yaml")}
+    for name, stride, millions in rows:
+        node = OmegaConf.to_container(OmegaConf.load(ROOT / "conf/model" / f"{name}.yaml"))
+        assert isinstance(node, dict)
+        network = build_network({str(key): value for key, value in node.items()} | {"weights": None}, 6, RGB).eval()
+        assert sum(value.numel() for value in network.parameters()) / 1e6 == pytest.approx(float(millions), abs=0.05)
+        with torch.inference_mode():
+            logits = network(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
+        assert 64 // logits.shape[-1] == int(stride)

@@ -8,13 +8,33 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper
+from torch import Tensor, nn
 
 from pointseg.errors import InputError
-from pointseg.prediction import export
+from pointseg.prediction import export, trained
+from pointseg.prediction.trained import Trained
 from pointseg.types import RGB
 from tests.site import NAMES
 from tests.support.maps import PALETTE
 from tests.support.onnxfile import graph
+
+
+class Brightness(nn.Module):
+    """The bands' values are the logits."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.float() / 50
+
+
+@pytest.fixture
+def scale(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What the exported graph divides by; the network divides by 50."""
+    found = [50.0]
+    device = torch.device("cpu")
+    model = Trained(lambda images: images, NAMES, PALETTE, RGB, 32, 8, 2, device, "key", True, Brightness())
+    monkeypatch.setattr(trained, "load_run", lambda *_, **__: model)
+    monkeypatch.setattr(export, "_translated", lambda *_: graph(found[0]))
+    return found
 
 
 def test_what_is_written_reads_back(scale: list[float], tmp_path: Path) -> None:
