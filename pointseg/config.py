@@ -242,6 +242,8 @@ def check_keys(cfg: DictConfig, command: str) -> None:
     for key in cfg:
         if key not in known:
             raise InputError(_unknown(str(key), [str(name) for name in known], f"conf/{command}.yaml"))
+        if cfg.get(key, "") == "" and not OmegaConf.is_missing(cfg, key):
+            raise InputError(f"{key!s}=: is empty; give it a value, or leave it out.")
         if OmegaConf.is_missing(cfg, key):
             usage = file.read_text().splitlines()[0].lstrip("# ")
             raise InputError(f"{key!s}: missing; give it, as in {usage}")

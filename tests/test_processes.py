@@ -109,7 +109,10 @@ def test_torchrun_trains_one_run_in_one_folder(start: Command, alone: Path, tmp_
     assert_equal(scores.parent, alone)
 
 
-def test_several_processes_without_torchrun_are_refused(start: Command, tmp_path: Path) -> None:
+def test_as_many_processes_as_devices_are_wanted(start: Command, tmp_path: Path) -> None:
+    alone = start(*TORCHRUN, *RUN, "batch_size=2", "hydra.run.dir=both")  # each would train the whole run
+    assert alone.code not in (0, None)
+    assert "trainer=ddp" in alone.output
     refused = start("pointseg.train", *RUN, *DDP, "hydra.run.dir=run")
     assert refused.code not in (0, None)
     assert "torchrun --nproc-per-node 2" in refused.output

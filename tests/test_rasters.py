@@ -106,6 +106,17 @@ def test_files_unlike_those_of_training_are_refused(tmp_path: Path) -> None:
         open_rasters({"a": tmp_path / "a.tif"}, bands=RGB)
 
 
+@pytest.mark.parametrize("numbers", [(3, 2, 1, 4), (3, 2, 1), (2, 3, 4)])
+def test_a_run_reads_the_bands_that_it_was_trained_on(numbers: tuple[int, ...], tmp_path: Path) -> None:
+    """In their order, and no others: a map by other bands would be wrong, silently."""
+    write_image(tmp_path / "a.tif", bands=4, dtype="uint16")
+    (trained,) = open_rasters({"a": tmp_path / "a.tif"}, numbers)
+    (opened,) = open_rasters({"a": tmp_path / "a.tif"}, bands=trained.bands)
+    assert opened.bands == trained.bands
+    window = Window(0, 0, *trained.shape)
+    assert (opened.image(window) == trained.image(window)).all()
+
+
 def test_a_grey_picture_is_read_as_rgb_by_a_run_of_rgb(tmp_path: Path) -> None:
     write_image(tmp_path / "a.png", bands=1, crs=None)
     (raster,) = open_rasters({"a": tmp_path / "a.png"}, bands=RGB)

@@ -166,3 +166,14 @@ def test_two_records_of_one_run_are_refused(sweep: Path, tmp_path: Path) -> None
     file.write_text(f"{file.read_text()}{again.replace('0.299', '0.298')}\n")
     with pytest.raises(InputError, match=r"records\.jsonl.*random_1"):
         records.read(tmp_path / "out")
+
+
+def test_a_key_that_is_a_value_in_one_run_and_a_group_in_another_survives() -> None:
+    config = {
+        "dataset.split": None,
+        "dataset.split.train": [1],
+        "model.weights": None,
+        "sampler": "x",
+        "sampler.n": None,
+    }
+    assert records._nested(config) == {"dataset": {"split": {"train": [1]}}, "model": {"weights": None}, "sampler": "x"}

@@ -239,3 +239,12 @@ def test_a_checkpoint_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(AttributeError):  # a local function cannot be pickled: writing stops in the middle
         WholeFiles().save_checkpoint({"epoch": 2, "bad": lambda: None}, file)
     assert torch.load(file, weights_only=True) == {"epoch": 1}
+
+
+def test_another_configuration_never_takes_the_place_of_a_run_whose_last_checkpoint_is_gone(tmp_path: Path) -> None:
+    train(tmp_path / "run")
+    (tmp_path / "run/last.ckpt").unlink()
+    kept = {file: file.read_bytes() for file in (tmp_path / "run").rglob("*") if file.is_file()}
+    with pytest.raises(InputError, match="seed"):
+        train(tmp_path / "run", "seed=5", "resume=true")
+    assert all(file.read_bytes() == content for file, content in kept.items())

@@ -170,11 +170,11 @@ def open_rasters(
                 raster = _describe(name, file, numbers)
                 if bands is None and described:
                     _check_alike(raster, described[0])
-                described.append(raster if bands is None else replace(raster, bands=_fitting(raster, bands)))
+                described.append(raster if bands is None else _fitting(raster, bands))
     if bands is not None:
         return described
     measured = _measure(described)
-    return [replace(raster, bands=_fitting(raster, measured)) for raster in described]
+    return [replace(raster, bands=replace(measured, numbers=raster.bands.numbers)) for raster in described]
 
 
 def _check_alike(raster: Raster, first: Raster) -> None:
@@ -220,17 +220,22 @@ def _describe(name: str, file: Path, numbers: Sequence[int] | None) -> Raster:
     return Raster(name, file, (int(shape[0]), int(shape[1])), bands, crs, transform, masked)
 
 
-def _fitting(raster: Raster, bands: Bands) -> Bands:
-    """`bands` for this file. A grey picture is read as RGB, as every viewer shows it."""
+def _fitting(raster: Raster, bands: Bands) -> Raster:
+    """The raster, read by the bands of a run. A grey picture is read as RGB, as every viewer shows it."""
     own = raster.bands
     if own.dtype == bands.dtype and len(own) == 1 and bands == RGB:
-        return replace(bands, numbers=own.numbers * 3)
-    if own.dtype != bands.dtype or len(own) != len(bands):
+        return replace(raster, bands=replace(bands, numbers=own.numbers * 3))
+    if own.dtype == bands.dtype and len(own) == len(bands) and list(bands.numbers) == sorted(bands.numbers):
+        return replace(
+            raster, bands=replace(bands, numbers=own.numbers)
+        )  # an alpha band may lie elsewhere in this file
+    if own.dtype != bands.dtype or max(bands.numbers) > max(own.numbers):
         raise InputError(
-            f"{raster.file} has {_words(own)}, but the run was trained on {_words(bands)}; give images of the kind it "
-            "was trained on."
+            f"{raster.file} has {_words(own)}, but the run was trained on {_words(bands)}, number "
+            f"{', '.join(map(str, bands.numbers))}; give images of the kind it was trained on."
         )
-    return replace(bands, numbers=own.numbers)
+    log.info("%s: read by its bands %s, as in training", raster.file, ", ".join(map(str, bands.numbers)))
+    return replace(_describe(raster.id, raster.file, bands.numbers), bands=bands)
 
 
 def _measure(rasters: Sequence[Raster]) -> Bands:

@@ -1,6 +1,7 @@
 """What an experiment is held against: goals set beforehand, and the claims of the technical report.
 
-Both stand in experiments/claims.yaml, by the experiments' names; without that file nothing is judged.
+Both stand in experiments/claims.yaml, by the experiments' names: beside the report, or else in the checkout. Without
+that file nothing is judged.
 """
 
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 from omegaconf import OmegaConf
 
+from pointseg.config import CONF
 from pointseg.errors import reading
 from pointseg.reports.arms import by_setting, label, markdown
 from pointseg.reports.rules import RULES, Claim
@@ -31,7 +33,8 @@ class Judged:
 
 def load(experiment: Path) -> Judged:
     """What the experiment in this folder is held against. Raises InputError where the file is damaged."""
-    file, name = experiment.parent / FILE, experiment.name
+    name, beside = experiment.name, experiment.parent / FILE
+    file = beside if beside.exists() else CONF.parent / "experiments" / FILE  # a report written elsewhere
     if not file.exists():
         return Judged()
     with reading(file, "claims and goals", "restore it, or remove it."):

@@ -107,10 +107,14 @@ def _today(config: Settings) -> Settings:
 
 
 def _nested(config: Settings) -> dict[str, Any]:
-    """{"a.b": 1} → {"a": {"b": 1}}"""
+    """{"a.b": 1} → {"a": {"b": 1}}. None may stand for a key that is absent here, and a value or a group elsewhere."""
     content: dict[str, Any] = {}
+    parents = {key.rsplit(".", n)[0] for key, value in config.items() if value is not None for n in range(1, 9)}
     for key, value in config.items():
         *groups, last = key.split(".")
+        above = (".".join(groups[: n + 1]) for n in range(len(groups)))
+        if value is None and (key in parents or any(config.get(group) is not None for group in above)):
+            continue
         node = content
         for group in groups:
             node = node.setdefault(group, {})

@@ -10,14 +10,17 @@ import pandas as pd
 from omegaconf import DictConfig
 from rasterio.transform import xy
 
+from pointseg.config import read
 from pointseg.datasets.field import kept_points
 from pointseg.errors import InputError
 from pointseg.files import writing
 from pointseg.imagery.rasters import Raster, find, open_rasters
 from pointseg.prediction import load
+from pointseg.prediction.trained import config_file
 from pointseg.suggestions.margin import Rules, choose, sample
 
 log = logging.getLogger(__name__)
+logging.getLogger("pyogrio").setLevel(logging.WARNING)  # it counts records
 
 DRIVERS = {".gpkg": "GPKG", ".geojson": "GeoJSON", ".csv": None}
 
@@ -44,18 +47,30 @@ def suggest(cfg: DictConfig) -> None:
             "raise share."
         )
     if len(chosen) < rules.count:
-        log.warning("Only %d points lie %g pixels apart; lower distance for more.", len(chosen), rules.distance)
-    write(chosen, rasters, model.classes, output)
+        log.warning(
+            "Only %d points lie %g pixels apart; for more, lower distance and choose another output.",
+            *(len(chosen), rules.distance),
+        )
+    write(chosen, rasters, model.classes, output, _column(Path(cfg.run)))
     counts = chosen["predicted"].value_counts()
     listing = ", ".join(f"{model.classes[label]} {counts.get(label, 0)}" for label in range(len(model.classes)))
     log.info("Suggested: %s (%d points; predicted %s)", output, len(chosen), listing)
 
 
-def write(chosen: pd.DataFrame, rasters: Sequence[Raster], classes: Sequence[str], output: Path) -> None:
-    """The points with an empty column `class`, to be filled in; georeferenced ones in the CRS of the first image."""
+def _column(run: Path) -> str:
+    """The column that names the class in the run's own files of points."""
+    if run.suffix == ".onnx":
+        return "class"
+    return str(read(config_file(run)).annotation.get("column", "class"))
+
+
+def write(
+    chosen: pd.DataFrame, rasters: Sequence[Raster], classes: Sequence[str], output: Path, column: str = "class"
+) -> None:
+    """The points with an empty column for their class; georeferenced ones are in the CRS of the first image."""
     table = pd.DataFrame(
         {
-            "class": "",
+            column: "",
             "predicted": [classes[label] for label in chosen["predicted"]],
             "margin": chosen["margin"].round(4).to_numpy(),
             "scene": [rasters[scene].id for scene in chosen["scene"]],

@@ -168,6 +168,7 @@ def begin(cfg: DictConfig, resume: bool, folder: Path) -> Path | None:
     Raises InputError where the folder holds a run that is not to be resumed, or one of another configuration.
     """
     file, last = folder / "config.yaml", folder / "last.ckpt"
+    trained = last.exists() or (folder / "best.ckpt").exists()
     if processes.rank():  # the first has begun the run
         return last if resume and last.exists() else None
     if file.exists():
@@ -177,18 +178,18 @@ def begin(cfg: DictConfig, resume: bool, folder: Path) -> Path | None:
                 "hydra.run.dir=<folder>, or remove it."
             )
         changes = differences(*(flat(OmegaConf.to_container(x, resolve=True)) for x in (read(file), cfg)))
-        if changes and last.exists():
+        if changes and trained:
             listing = "; ".join(f"{key}: {was} there, {now} here" for key, (was, now) in changes.items())
             raise InputError(
                 f"{folder} holds a run of another configuration ({listing}); give the same, or another folder."
             )
         if changes:  # nothing was trained yet, and the points were drawn for another configuration
             shutil.rmtree(folder / "points", ignore_errors=True)
-    if not last.exists():
+    if not trained:
         with writing(file) as partial:
             OmegaConf.save(cfg, partial, resolve=True)
         return None
-    return last if resume else None
+    return last if last.exists() else None
 
 
 def differences(was: Mapping[str, object], now: Mapping[str, object]) -> dict[str, tuple[object, object]]:

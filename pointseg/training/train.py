@@ -171,10 +171,12 @@ def make_trainer(config: TrainConfig, **facts: Any) -> Trainer:
     if node.get("precision") == "auto":
         node["precision"] = "32-true" if runs.on_cpu(config) else "bf16-mixed"
     trainer: Trainer = construct(node, **facts)
-    if trainer.world_size > processes.number():  # Lightning would start the others itself: see hydra #2070
+    if trainer.world_size != processes.number():
+        wanted = max(trainer.num_devices, processes.number())
+        # More: Lightning would start the others itself (see hydra #2070). Fewer: each would train the whole run.
         raise InputError(
-            f"trainer.devices={trainer.num_devices}: torchrun starts several processes, as in torchrun "
-            f"--nproc-per-node {trainer.num_devices} -m pointseg.train trainer=ddp"
+            f"trainer.devices={trainer.num_devices}, but {processes.number()} processes were started: let "
+            f"torchrun start as many, as in torchrun --nproc-per-node {wanted} -m pointseg.train trainer=ddp trainer.devices={wanted}"
         )
     device = trainer.strategy.root_device
     log.info("Device: %s, precision: %s", device, trainer.precision)
