@@ -175,8 +175,9 @@ def make_trainer(config: TrainConfig, **facts: Any) -> Trainer:
         wanted = max(trainer.num_devices, processes.number())
         # More: Lightning would start the others itself (see hydra #2070). Fewer: each would train the whole run.
         raise InputError(
-            f"trainer.devices={trainer.num_devices}, but {processes.number()} processes were started: let "
-            f"torchrun start as many, as in torchrun --nproc-per-node {wanted} -m pointseg.train trainer=ddp trainer.devices={wanted}"
+            f"trainer.devices={trainer.num_devices}, but {processes.number()} processes were started: torchrun "
+            f"starts as many, as in torchrun --nproc-per-node {wanted} -m pointseg.train trainer=ddp "
+            f"trainer.devices={wanted}"
         )
     device = trainer.strategy.root_device
     log.info("Device: %s, precision: %s", device, trainer.precision)
