@@ -89,7 +89,8 @@ def test_11_a_sweep_over_two_processes_is_killed_resumed_and_ends_as_one_process
     killed = start(*TORCHRUN, *SWEEP, KILLED="1")
     assert killed.code not in (0, None), killed.output
     assert torch.load(tmp_path / "sweep/0/last.ckpt", weights_only=True)["epoch"] == 0
-    assert not (tmp_path / "sweep/1").exists()
+    # The other process may have begun on the second run before torchrun ended it; it cannot have trained it alone.
+    assert not (tmp_path / "sweep/1/last.ckpt").exists()
     resumed = start(*TORCHRUN, *SWEEP)
     assert resumed.code == 0, resumed.output
     assert resumed.output.count("Training points") == 2  # said by the first process of each job
