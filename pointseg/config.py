@@ -145,10 +145,9 @@ def _check_node(where: str, node: Node) -> None:
     required = {name for name, parameter in parameters.items() if parameter.default is parameter.empty}
     if absent := required - node.keys() - FACTS:
         raise InputError(f"{where}.{sorted(absent)[0]}: missing; {node['_target_']} needs it.")
-    if _ours(target):
-        hints = get_type_hints(target.__init__ if inspect.isclass(target) else target)
-        for key in node.keys() & hints.keys():
-            _check_value(f"{where}.{key}", node[key], hints[key])
+    hints = _hints(target)
+    for key in node.keys() & hints.keys():
+        _check_value(f"{where}.{key}", node[key], hints[key])
 
 
 def _check_value(where: str, value: object, hint: Any) -> None:
@@ -161,8 +160,12 @@ def _check_value(where: str, value: object, hint: Any) -> None:
 
 
 def _ours(target: Any) -> bool:
-    """Whether it is of this package, whose signatures say what values it takes."""
     return bool(target.__module__.startswith("pointseg."))
+
+
+def _hints(target: Any) -> dict[str, Any]:
+    """What values it takes; only this package's signatures say so."""
+    return get_type_hints(target.__init__ if inspect.isclass(target) else target) if _ours(target) else {}
 
 
 def _unknown(where: str, known: Iterable[str], owner: str) -> str:
@@ -224,7 +227,7 @@ def construct(node: Node, **facts: Any) -> Any:
 
 def _check_facts(target: Any, facts: Mapping[str, Any]) -> None:
     """Raise InputError where one group's option cannot work with what another's has made."""
-    hints = get_type_hints(target.__init__ if inspect.isclass(target) else target) if _ours(target) else {}
+    hints = _hints(target)
     for key in facts.keys() & hints.keys():
         if inspect.isclass(hints[key]) and not is_bearable(facts[key], hints[key], conf=TOWER):
             raise InputError(
@@ -242,11 +245,11 @@ def check_keys(cfg: DictConfig, command: str) -> None:
     for key in cfg:
         if key not in known:
             raise InputError(_unknown(str(key), [str(name) for name in known], f"conf/{command}.yaml"))
-        if cfg.get(key, "") == "" and not OmegaConf.is_missing(cfg, key):
-            raise InputError(f"{key!s}=: is empty; give it a value, or leave it out.")
         if OmegaConf.is_missing(cfg, key):
             usage = file.read_text().splitlines()[0].lstrip("# ")
             raise InputError(f"{key!s}: missing; give it, as in {usage}")
+        if cfg[key] == "":
+            raise InputError(f"{key!s}=: is empty; give it a value, or leave it out.")
 
 
 def takes(node: Node, fact: str) -> bool:

@@ -32,7 +32,7 @@ class InputErrorGroup(InputError, ExceptionGroup[InputError]):  # noqa: N818 (na
 
 
 class Faults:
-    """Within it, each step is tried whatever became of the others; at its end it raises all their InputErrorGroup.
+    """Within it, each step is tried whatever became of the others; at its end it raises the InputErrors of all.
 
     with Faults() as faults:
         for file in files:

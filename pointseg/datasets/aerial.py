@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 
 from pointseg.errors import Faults, InputError
-from pointseg.imagery.decoded import Legend, Scale, Source, cache_folder, decode
+from pointseg.imagery.decoded import Legend, Scale, Source, cache_folder, check_pairs, decode
 from pointseg.types import IGNORE, SPLITS, Dataset, Scene
 
 log = logging.getLogger(__name__)
@@ -60,10 +60,9 @@ def aerial(
     labels = {0x000000: IGNORE, COLOURS["Unlabeled"]: IGNORE}
     labels |= {colour: label for label, colour in enumerate(kept.values())}
     with Faults() as faults:
+        found = _sources(folder, faults)
         with faults.step():
-            _check_pairs(folder)
-        with faults.step():
-            scenes = decode(sources(folder), Legend(labels, colours=True), scale)
+            scenes = decode(found, Legend(labels, colours=True), scale)
     if split == "images":
         log.warning("dataset.split=images: images cut from one tile stand in training and evaluation; scores leak.")
         by_split = _by_image(scenes, split_seed)
@@ -140,26 +139,13 @@ def _not_found(what: str, folder: Path) -> str:
     )
 
 
-def sources(folder: Path) -> list[Source]:
-    """Every image that has its mask, with it, by tile and part."""
-    images, masks = _halves(folder)
+def _sources(folder: Path, faults: Faults) -> list[Source]:
+    """Every image that has its mask, with it, by tile and part; `faults` learns of those that stand alone."""
+    images, masks = (
+        {(file.parts[-3], file.stem): file for file in folder.glob(f"Tile */{pattern}")}
+        for pattern in ("images/*.jpg", "masks/*.png")
+    )
+    with faults.step():
+        check_pairs(images, masks)
     keys = sorted(images.keys() & masks.keys(), key=lambda key: (len(key[0]), *key))  # Tile 10 after Tile 9
     return [Source(f"{tile}/{part}", tile, images[tile, part], masks[tile, part]) for tile, part in keys]
-
-
-def _check_pairs(folder: Path) -> None:
-    """Raises InputError naming every image without its mask, and every mask without its image."""
-    images, masks = _halves(folder)
-    if alone := sorted(images.keys() ^ masks.keys()):
-        listing = "\n".join(
-            f"  {images[key]}: no mask" if key in images else f"  {masks[key]}: no image" for key in alone
-        )
-        raise InputError(
-            f"{folder}: files without their other half ({len(alone)}):\n{listing}\nRestore or remove them; see {PAGE}."
-        )
-
-
-def _halves(folder: Path) -> tuple[dict[tuple[str, str], Path], dict[tuple[str, str], Path]]:
-    """The images, and the masks, by (tile, part)."""
-    images, masks = folder.glob("Tile */images/*.jpg"), folder.glob("Tile */masks/*.png")
-    return {(file.parts[-3], file.stem): file for file in images}, {(file.parts[-3], file.stem): file for file in masks}

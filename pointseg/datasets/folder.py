@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pointseg.errors import Faults, InputError
-from pointseg.imagery.decoded import Legend, Scale, Source, decode
+from pointseg.imagery.decoded import Legend, Scale, Source, check_pairs, decode
 from pointseg.types import IGNORE, SPLITS, Dataset, Scene
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff"}
@@ -47,7 +47,7 @@ def folder(
     image_of, mask_of = _files(Path(images), "dataset.images"), _files(Path(masks), "dataset.masks")
     with Faults() as faults:
         with faults.step():
-            _check_pairs(image_of, mask_of)
+            check_pairs(image_of, mask_of)
         with faults.step():
             scenes = decode(_sources(image_of, mask_of, group_depth), legend, scale)
     splits = _split(scenes, val, test, split_seed)
@@ -77,15 +77,6 @@ def _colour(text: str) -> int:
         return int(text[1:], 16)
     except ValueError:
         raise InputError(f"dataset.classes, dataset.ignore: {text!r} is not a colour; write '#RRGGBB'.") from None
-
-
-def _check_pairs(image_of: Mapping[str, Path], mask_of: Mapping[str, Path]) -> None:
-    """Raises InputError naming every image without its mask, and every mask without its image."""
-    if alone := sorted(image_of.keys() ^ mask_of.keys()):
-        listing = "\n".join(
-            f"  {image_of[key]}: no mask" if key in image_of else f"  {mask_of[key]}: no image" for key in alone
-        )
-        raise InputError(f"Files without their other half ({len(alone)}):\n{listing}\nRestore or remove them.")
 
 
 def _sources(image_of: Mapping[str, Path], mask_of: Mapping[str, Path], group_depth: int) -> list[Source]:

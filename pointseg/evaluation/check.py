@@ -40,6 +40,7 @@ def check(cfg: DictConfig) -> list[str]:
     """The faults of the dataset that `cfg` names; conf/check.yaml says what each key means."""
     config = values(cfg, "dataset", "annotation", "points")
     findings = Findings()
+    messages: list[str] = []
     try:
         annotation = construct(config["annotation"])
         dataset: Dataset = construct(config["dataset"], annotation=annotation, points=config["points"])
@@ -51,11 +52,9 @@ def check(cfg: DictConfig) -> list[str]:
                 with faults.step():
                     _check_points(dataset, Path(str(config["points"])))
     except InputError as error:
-        messages = list(map(str, single(error)))
+        messages = list(dict.fromkeys(map(str, single(error))))  # one image may be read for each split
         if not findings.counts:
             log.info("These faults kept the dataset from being read: mend them, and check again for leaks and shares.")
-    else:
-        messages = []
     if findings.counts:
         _report(dataset, findings, cfg.picture)
     log.info("Faults: %d%s", len(messages), "".join(f"\n{i:3}. {message}" for i, message in enumerate(messages, 1)))

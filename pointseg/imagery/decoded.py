@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import platformdirs
@@ -24,6 +24,8 @@ from pointseg.types import Shape, Window
 
 Scale = Literal["native"] | int
 """`native`, or the side in pixels of the square that every scene is resized to."""
+
+Key = TypeVar("Key", str, tuple[str, str])
 
 LARGEST = 1 << 29
 """The most pixels of an image or mask here, where it is decoded whole."""
@@ -49,6 +51,15 @@ class Source:
     group: str
     image: Path
     mask: Path
+
+
+def check_pairs(images: Mapping[Key, Path], masks: Mapping[Key, Path]) -> None:
+    """Raises InputError naming every image without its mask, and every mask without its image."""
+    if alone := sorted(images.keys() ^ masks.keys()):
+        listing = "\n".join(
+            f"  {images[key]}: no mask" if key in images else f"  {masks[key]}: no image" for key in alone
+        )
+        raise InputError(f"Files without their other half ({len(alone)}):\n{listing}\nRestore or remove them.")
 
 
 @dataclass(frozen=True)
@@ -112,16 +123,16 @@ def decode(sources: Sequence[Source], legend: Legend, scale: Scale) -> list[Cach
             f"{LARGEST:,} pixels."
         )
     files = _cache_files(sources, legend, scale)
-    missing = [source for source, pair in zip(sources, files, strict=True) if not all(file.exists() for file in pair)]
+    wanted = list(zip(sources, files, strict=True))
+    missing = [(source, pair) for source, pair in wanted if not all(file.exists() for file in pair)]
     if missing:
         table = legend.table()
         with Faults() as faults:
-            for source in progress.over(missing, "decoding scenes, once", "scene"):
+            for source, pair in progress.over(missing, "decoding scenes, once", "scene"):
                 with faults.step():
-                    pair = _read_pair(source, legend, table, scale)
-                    for file, array in zip(files[sources.index(source)], pair, strict=True):
+                    for file, array in zip(pair, _read_pair(source, legend, table, scale), strict=True):
                         _save(file, array)
-    return [_cached(source, image, mask) for source, (image, mask) in zip(sources, files, strict=True)]
+    return [_cached(source, image, mask) for source, (image, mask) in wanted]
 
 
 def _cache_files(sources: Sequence[Source], legend: Legend, scale: Scale) -> list[tuple[Path, Path]]:

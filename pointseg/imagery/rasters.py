@@ -226,9 +226,8 @@ def _fitting(raster: Raster, bands: Bands) -> Raster:
     if own.dtype == bands.dtype and len(own) == 1 and bands == RGB:
         return replace(raster, bands=replace(bands, numbers=own.numbers * 3))
     if own.dtype == bands.dtype and len(own) == len(bands) and list(bands.numbers) == sorted(bands.numbers):
-        return replace(
-            raster, bands=replace(bands, numbers=own.numbers)
-        )  # an alpha band may lie elsewhere in this file
+        # An alpha band may lie elsewhere in this file.
+        return replace(raster, bands=replace(bands, numbers=own.numbers))
     if own.dtype != bands.dtype or max(bands.numbers) > max(own.numbers):
         raise InputError(
             f"{raster.file} has {_words(own)}, but the run was trained on {_words(bands)}, number "
