@@ -30,7 +30,7 @@ def load_weights(network: N, weights: str | None, architecture: str, left_out: t
 
     weights: None; a path (a file of an encoder alone leaves the head new); or torchvision's name, whole
         ("ResNet50_Weights.IMAGENET1K_V2") or, for `architecture`, short ("COCO_WITH_VOC_LABELS_V1").
-    left_out: beginnings of the keys of an encoder's file that the network does without.
+    left_out: beginnings of the keys of a file that the network does without.
     Raises InputError, naming every key, where anything else is missing, superfluous or of another shape.
     """
     if weights is None:
@@ -42,7 +42,8 @@ def load_weights(network: N, weights: str | None, architecture: str, left_out: t
         state = _encoder(state, (*_HEADS, *left_out))
         optional = {key for key in network.state_dict() if key.startswith("classifier.")}
     else:
-        optional = set()
+        state = {key: value for key, value in state.items() if not key.startswith(left_out)}
+        optional = {key for key in network.state_dict() if key.startswith(left_out)}
     _load(network, state, optional, weights)
     return network
 

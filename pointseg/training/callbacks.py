@@ -83,9 +83,8 @@ class Lines(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         if self._due(trainer):
-            self._report(
-                trainer, f"batch {batch_idx + 1} of {trainer.num_training_batches}, loss {outputs['loss']:.3f}"
-            )
+            loss = f", loss {outputs['loss']:.3f}" if outputs else ""  # a head that is fitted at the end has none yet
+            self._report(trainer, f"batch {batch_idx + 1} of {trainer.num_training_batches}{loss}")
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: int

@@ -56,7 +56,7 @@ class Epoch(Sampler[list[Request]]):
         self.crop_size, self.seed = crop_size, seed
         self.epoch, _ = self.begun = begun
         crops = cropping.count(shapes, crop_size)
-        _, ranks = _place()
+        _, ranks = place()
         if batch_size < 2:
             raise InputError(f"batch_size={batch_size}: batch norm needs two images; give 2 at least.")
         if crops < 2 * ranks:
@@ -85,7 +85,7 @@ class Epoch(Sampler[list[Request]]):
             for crop in self.cropping(self.shapes, self.points, self.crop_size, rng)
         ]
         order = rng.permutation(len(crops))
-        rank, ranks = _place()
+        rank, ranks = place()
         epoch, done = self.begun
         bounds = [0, *self.ends][done if epoch == self.epoch else 0 :]
         for start, end in pairwise(bounds):
@@ -124,7 +124,7 @@ class Evaluation(torch.utils.data.Dataset[LabelledScene | None]):
     """
 
     def __init__(self, scenes: Sequence[Scene], points: dict[str, Points]) -> None:
-        rank, ranks = _place()
+        rank, ranks = place()
         self.scenes, self.points = scenes[rank::ranks], points
         self.steps = -(-len(scenes) // ranks)
 
@@ -229,7 +229,7 @@ class PointData(lightning.LightningDataModule):
         return DataLoader(Evaluation(self.dataset.splits[split], self.points), batch_size=None)
 
 
-def _place() -> tuple[int, int]:
+def place() -> tuple[int, int]:
     """This process's rank and the number of processes."""
     return (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
 

@@ -21,10 +21,13 @@ from pointseg.annotation.kept import Kept
 from pointseg.config import Node, TrainConfig, construct, parse, read
 from pointseg.errors import InputError, reading
 from pointseg.files import writing
+from pointseg.models.frozen import Frozen
 from pointseg.models.networks import build_network
 from pointseg.models.weights import read_checkpoint, restore
 from pointseg.prediction.trained import checkpoint_file, config_file
 from pointseg.training.data import PointData
+from pointseg.training.each_point import MARGIN, EachPointOnce
+from pointseg.training.frozen import FrozenSeg
 from pointseg.training.system import PointSeg
 from pointseg.types import Dataset
 
@@ -46,7 +49,10 @@ def build(config: TrainConfig, folder: Path) -> tuple[PointData, PointSeg]:
     dataset, annotator = build_dataset(config)
     # Before the points: weights that do not fit are found at once.
     model = build_network(config.model, len(dataset.classes), dataset.bands)
-    data = PointData(
+    once = isinstance(model, Frozen)  # fitted to all points at once
+    data = (
+        partial(EachPointOnce, margin=_margin(model, config.crop_size)) if isinstance(model, Frozen) else PointData
+    )(
         dataset,
         annotator,
         folder / "points",
@@ -59,7 +65,7 @@ def build(config: TrainConfig, folder: Path) -> tuple[PointData, PointSeg]:
     )
     data.prepare_data()
     data.setup("fit")
-    system = PointSeg(
+    system = (FrozenSeg if once else PointSeg)(
         model,
         construct(config.loss, counts=data.counts, classes=len(dataset.classes)),
         lambda parameters: construct(config.optimizer, params=parameters),
@@ -71,6 +77,14 @@ def build(config: TrainConfig, folder: Path) -> tuple[PointData, PointSeg]:
         config.flips,
     )
     return data, system
+
+
+def _margin(model: Frozen, crop_size: int) -> int:
+    """What windows around points show beside them.
+
+    As much as in prediction, where what a pixel's features are depends on all of a window.
+    """
+    return crop_size // 2 if model.whole else MARGIN << max(model.scales - 1, 0)
 
 
 def build_dataset(config: TrainConfig) -> tuple[Dataset, Annotator]:

@@ -6,6 +6,7 @@ import platform
 import signal
 import sys
 import warnings
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from pointseg.training import memory, runs
 from pointseg.training.callbacks import Lines, TrainingPictures
 from pointseg.training.checkpoints import Keeper, WholeFiles, begin
 from pointseg.training.data import PointData
+from pointseg.training.frozen import FrozenSeg
 from pointseg.training.system import PointSeg
 
 log = logging.getLogger(__name__)
@@ -53,6 +55,8 @@ def train(cfg: DictConfig, folder: Path, choices: dict[str, Any]) -> float:
         if runs.on_cpu(config):
             memory.keep_freed()
         data, system = runs.build(config, folder)
+    if isinstance(system, FrozenSeg):  # one pass over the points; more would add the same
+        config = replace(config, trainer={**config.trainer, "max_epochs": 1, "check_val_every_n_epoch": 1})
     logger, keeper = _logger(config, choices, checkpoint, folder), Keeper(folder)
     callbacks = [keeper, LearningRateMonitor("step"), TrainingPictures(data.dataset), Lines()]
     facts = {"logger": logger, "plugins": [WholeFiles()], "callbacks": callbacks, "default_root_dir": folder}
@@ -81,7 +85,8 @@ def _conclude(trainer: Trainer, system: PointSeg, data: PointData, keeper: Keepe
     if trainer.is_global_zero:
         counts = dict(zip(system.classes, data.counts, strict=True))
         facts = {"seconds": round(keeper.seconds, 1), "points": counts, "device": str(trainer.strategy.root_device)}
-        runs.write_scores(folder, finished={**facts, "versions": _versions()})
+        head = {"head": system.report} if isinstance(system, FrozenSeg) else {}
+        runs.write_scores(folder, **head, finished={**facts, "versions": _versions()})
     log.info("Validation, best epoch (%d):\n%s", best["epoch"], metrics.table(best, system.classes, system.land_cover))
     log.info("Run folder: %s", folder)
     return float(best[runs.MONITOR])

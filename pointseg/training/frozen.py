@@ -1,0 +1,244 @@
+"""A head fitted to frozen features, as Lightning sees it: one epoch of sums, and the head at its end."""
+
+import copy
+import logging
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor, distributed
+
+from pointseg.models.frozen import Frozen, read, set_layer
+from pointseg.models.networks import fold_norms
+from pointseg.training.closed_form import Moments
+from pointseg.training.each_point import MARGIN, EachPointOnce, PlacedBatch
+from pointseg.training.head import FOLDS, Fitted, Sample, fit_head
+from pointseg.training.system import PointSeg
+
+log = logging.getLogger(__name__)
+
+ROWS = 240_000  # of features that go into the sums: up to an eighth of it, a point goes in under all eight symmetries
+SAMPLED = 60_000  # rows of features that are kept, for cross-validation and the hidden layer
+CHUNK = 4096  # points whose features are read at a time
+BLOCKS = 6  # along the shorter side of a scene, where too few scenes are there to hold out whole ones
+
+
+class FrozenSeg(PointSeg):
+    """The head of a `Frozen` network is fitted to all training points at once; nothing else is trained.
+
+    Sums over the batches are taken under the symmetries of the image, and over the processes at the end of the only
+    epoch. Of the loss, the weights of the classes are used (see `discriminant`).
+
+    The order in which processes and batches bring the points does not matter, to rounding.
+    """
+
+    automatic_optimization = False
+    model: Frozen
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.moments = Moments.zero(len(self.classes), self.model.classifier.width)
+        self.sample: list[tuple[Tensor, Tensor, Tensor]] = []  # rows, labels, places
+        self.report: dict[str, Any] = {}
+        self._network = self.model
+
+    @property
+    def data(self) -> EachPointOnce:
+        data: EachPointOnce = self.trainer.datamodule  # type: ignore[attr-defined]
+        return data
+
+    def on_fit_start(self) -> None:
+        super().on_fit_start()
+        points = sum(self.data.counts)
+        self.ways = min(max(ROWS // points, 1), 8)
+        self.sampled_ways = min(max(SAMPLED // points, 1), self.ways)
+        self.kept_share = SAMPLED / (points * self.sampled_ways)
+        on_cpu = self.device.type == "cpu"
+        self._network = fold_norms(copy.deepcopy(self.model)) if on_cpu else self.model
+
+    def training_step(self, batch: PlacedBatch, index: int) -> None:  # type: ignore[override]
+        (images, points, labels), places = (batch[0].images, batch[0].points, batch[0].labels), batch[1]
+        if not len(labels):
+            return
+        with torch.no_grad():
+            for start in range(0, len(labels), CHUNK):
+                chosen = slice(start, start + CHUNK)
+                rows = self._features(images, points[chosen]).cpu()
+                self.moments.add(rows, labels[chosen])
+                self._keep(rows, labels[chosen].cpu(), places[chosen].cpu())
+
+    def _features(self, images: UInt8[Tensor, "b c h w"], points: Float[Tensor, "n 3"]) -> Float[Tensor, "n r f"]:
+        """The features of points under each of the symmetries; those of the filters, which are the same, once."""
+        crops, rows, cols = points[:, 0].long(), points[:, 1], points[:, 2]
+        network = self._network
+        filtered = network.filtered(images)
+        number = len(filtered)
+        of_filters = read(filtered, network.levels[:number], crops, rows, cols)
+        if not network.scales:
+            return of_filters[:, None]
+        encoded = [self._encoded(images, crops, rows, cols, scale) for scale in range(network.scales)]
+        return torch.cat([of_filters[:, None].expand(-1, self.ways, -1), *encoded], 2)
+
+    def _encoded(
+        self, images: UInt8[Tensor, "b c h w"], crops: Int[Tensor, "n"], rows: Tensor, cols: Tensor, scale: int
+    ) -> Float[Tensor, "n r f"]:
+        """The encoder's features of points at one image scale, from as much of the images as it needs for them."""
+        network = self._network
+        if not network.whole:
+            images, rows, cols = cut(images, crops, rows, cols, MARGIN << scale)
+        ways = []
+        for way in range(self.ways):
+            turned, row, col = symmetric(images, rows, cols, way)
+            ways.append(read(network.at_scale(turned, scale), network.levels_at(scale), crops, row, col))
+        return torch.stack(ways, 1)
+
+    def _keep(self, rows: Float[Tensor, "n r f"], labels: Int[Tensor, "n"], places: Int[Tensor, "n 3"]) -> None:
+        chosen = uniform(places) < self.kept_share
+        self.sample.append((rows[chosen, : self.sampled_ways].half(), labels[chosen], places[chosen]))
+
+    def on_validation_start(self) -> None:
+        if self.trainer.state.fn == TrainerFn.FITTING and not self.report:
+            self._solve()
+        super().on_validation_start()
+
+    def _solve(self) -> None:
+        moments, sample = self._of_all_processes()
+        fitted = None
+        if self.trainer.is_global_zero:
+            order = sorted(range(len(sample[1])), key=lambda i: tuple(sample[2][i].tolist()))
+            rows, labels, places = (part[order] for part in sample)
+            weights = getattr(self.loss, "weights", torch.ones(len(self.classes))).cpu()
+            kept = Sample(rows, labels, self.units(places))
+            fitted = fit_head(kept, moments, weights, self.land_cover, self.model.head, self.data.seed)
+            self._say(fitted)
+        fitted = self.trainer.strategy.broadcast(fitted)
+        assert isinstance(fitted, Fitted)
+        self.install(fitted)
+        self._score(*sample[:2], fitted)
+
+    def _of_all_processes(self) -> tuple[Moments, tuple[Tensor, Tensor, Tensor]]:
+        mine = (self.moments.parts(), [torch.cat(parts) for parts in zip(*self.sample, strict=True)])
+        everyone: list[Any] = [mine]
+        if distributed.is_initialized():
+            everyone = [None] * distributed.get_world_size()
+            distributed.all_gather_object(everyone, mine)
+        moments = Moments(*(sum(parts) for parts in zip(*(sums for sums, _ in everyone), strict=True)))
+        rows, labels, places = (torch.cat(parts) for parts in zip(*(kept for _, kept in everyone if kept), strict=True))
+        return moments, (rows, labels, places)
+
+    def units(self, places: Int[Tensor, "n 3"]) -> list[str]:
+        """The piece of ground of each point that is held out as a whole: its group of scenes, or a block of a scene."""
+        dataset = self.data.dataset
+        scenes = [dataset.splits["train"][i] for i in places[:, 0].tolist()]
+        names = [scene.id if dataset.leaks else scene.group for scene in scenes]
+        if len(set(names)) >= FOLDS:
+            return names
+        sides = [max(min(scene.shape) // BLOCKS, 1) for scene in scenes]
+        return [
+            f"{scene.id}/{row // side}/{col // side}"
+            for scene, side, (row, col) in zip(scenes, sides, places[:, 1:].tolist(), strict=True)
+        ]
+
+    def install(self, fitted: Fitted) -> None:
+        """Give the network this head."""
+        head, share = self.model.classifier, fitted.share
+        set_layer(head.linear, (1 - share) * fitted.linear.weight, (1 - share) * fitted.linear.bias)
+        head.bend(0)
+        if fitted.hidden:
+            inner, outer = fitted.hidden.inner, fitted.hidden.outer
+            head.bend(len(inner.weight))
+            assert head.hidden is not None
+            assert head.out is not None
+            head.to(self.device)
+            set_layer(head.hidden, inner.weight, inner.bias)
+            set_layer([head.out], share * outer.weight, share * outer.bias)
+        self.report = fitted.report
+
+    def _score(self, rows: Float[Tensor, "n r f"], labels: Int[Tensor, "n"], fitted: Fitted) -> None:
+        """The scores of the training points, of those that are kept."""
+        rows = rows[:, 0].float()
+        logits = (1 - fitted.share) * fitted.linear(rows)
+        if fitted.hidden:
+            logits = logits + fitted.share * fitted.hidden(rows)
+        logits, labels = logits.to(self.device), labels.to(self.device)
+        if self.trainer.is_global_zero:  # the scores are summed over the processes
+            self.point_metrics.update(logits, labels)
+            self.point_loss.update(torch.nn.functional.cross_entropy(logits, labels), weight=len(labels))
+
+    def _say(self, fitted: Fitted) -> None:
+        report = fitted.report
+        head = {0.0: "a linear head", 1.0: "a hidden layer"}.get(
+            fitted.share, "the mean of a linear head and a hidden layer"
+        )
+        log.info("Head: %s, covariance shrunken by %.2f", head, report["shrinkage"])
+        if "folds" in report:
+            low, high = report["interval"]
+            log.info(
+                "Chosen on ground held out in turn (%d folds): mIoU over land cover %.3f (95 %%: %.3f to %.3f)",
+                *(report["folds"], report["miou_land_cover"], low, high),
+            )
+
+    def configure_optimizers(self) -> None:
+        return None
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["head"] = self.report
+        if not self.report:  # stopped within the epoch
+            moments, sample = self._of_all_processes()
+            checkpoint["so_far"] = (list(moments.parts()), list(sample))
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        self.report = checkpoint["head"]
+        if "so_far" in checkpoint and self.trainer.is_global_zero:  # to which the other processes will add theirs
+            sums, (rows, labels, places) = checkpoint["so_far"]
+            self.moments, self.sample = Moments(*sums), [(rows, labels, places)]
+
+
+def cut(
+    images: UInt8[Tensor, "b c h w"],
+    crops: Int[Tensor, "n"],
+    rows: Float[Tensor, "n"],
+    cols: Float[Tensor, "n"],
+    margin: int,
+) -> tuple[UInt8[Tensor, "b c height width"], Float[Tensor, "n"], Float[Tensor, "n"]]:
+    """Of each image a part of one size with all its positions and a margin around them, and the positions in it."""
+    positions, sizes = (rows, cols), images.shape[2:]
+    starts, sides = [], []
+    for position, size in zip(positions, sizes, strict=True):
+        low, high = (
+            torch.full((len(images),), start, device=images.device).scatter_reduce(0, crops, position, how)
+            for start, how in ((float(size), "amin"), (0.0, "amax"))
+        )
+        side = min(int((high - low).max()) + 1 + 2 * margin, size)
+        sides.append(side)
+        starts.append((((low + high - side + 1) / 2).round().clamp(0, size - side)).long())
+    corners = torch.stack(starts, 1).tolist()
+    images = torch.stack(
+        [
+            image[:, row : row + sides[0], col : col + sides[1]]
+            for image, (row, col) in zip(images, corners, strict=True)
+        ]
+    )
+    rows, cols = (position - start[crops] for position, start in zip(positions, starts, strict=True))
+    return images, rows, cols
+
+
+def symmetric(
+    images: UInt8[Tensor, "b c h w"], rows: Float[Tensor, "n"], cols: Float[Tensor, "n"], way: int
+) -> tuple[UInt8[Tensor, "b c height width"], Float[Tensor, "n"], Float[Tensor, "n"]]:
+    """Images under one of the eight symmetries of the square, and where positions in them come to lie."""
+    if way % 2:
+        images, cols = images.flip(3), images.shape[3] - 1 - cols
+    for _ in range(way // 2):
+        images, rows, cols = images.rot90(1, (2, 3)), images.shape[3] - 1 - cols, rows
+    return images, rows, cols
+
+
+def uniform(places: Int[Tensor, "n 3"]) -> Float[Tensor, "n"]:
+    """Numbers in [0, 1) that look random and follow from the places, in whatever order and process they come."""
+    mixed = (places * torch.tensor([73_856_093, 19_349_663, 83_492_791])).sum(1)
+    mixed = (mixed ^ (mixed >> 13)) * 0x5BD1E995 & 0x7FFFFFFF
+    return ((mixed ^ (mixed >> 15)) % 1_000_003) / 1_000_003
