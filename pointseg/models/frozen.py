@@ -17,11 +17,13 @@ from torch import Tensor, nn
 
 from pointseg.errors import InputError
 from pointseg.models.encoders import Encoder, Level, build_encoder
-from pointseg.models.filters import Filters
+from pointseg.models.filters import Filters, smoothed
 from pointseg.models.weights import load_weights
 from pointseg.types import RGB, Bands, Shape
 
 log = logging.getLogger(__name__)
+
+HALVING = (0.25, 0.5, 0.25)  # so that cell i of the halved image lies on pixel 2 i
 
 HeadKind = Literal["auto", "linear", "hidden"]
 Maps = list[Float[Tensor, "b features h w"]]
@@ -106,7 +108,7 @@ class Frozen(nn.Module):
         rgb = self.normalised(images)
         maps = self._maps(rgb)
         for _ in range(1, self.scales):
-            rgb = _halved(rgb)
+            rgb = smoothed(rgb, HALVING, every=2)
             maps += self._maps(rgb)
         return maps
 
@@ -114,7 +116,7 @@ class Frozen(nn.Module):
         """Those of the encoder at the image scale ½ to the power of `scale`, alone."""
         rgb = self.normalised(images)
         for _ in range(scale):
-            rgb = _halved(rgb)
+            rgb = smoothed(rgb, HALVING, every=2)
         return self._maps(rgb)
 
     def levels_at(self, scale: int) -> list[Level]:
@@ -125,7 +127,7 @@ class Frozen(nn.Module):
         return (images[:, self.seen] - self.mean) / self.std
 
     def _maps(self, rgb: Float[Tensor, "b 3 h w"]) -> Maps:
-        found = self.backbone(self._padded(rgb))
+        found = self.backbone(self._padded(rgb).contiguous(memory_format=torch.channels_last))
         return list(found.values() if isinstance(found, dict) else found)
 
     def _padded(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 height width"]:
@@ -286,12 +288,3 @@ def _between(position: Float[Tensor, "n"], cells: int) -> tuple[Tensor, Tensor, 
     position = position.clamp(0, cells - 1)
     low = position.floor().long()
     return low, (low + 1).clamp(max=cells - 1), position - low
-
-
-def _halved(images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-    """Every second pixel after smoothing by [1, 2, 1] / 4, so that cell i lies on pixel 2 i."""
-    channels = images.shape[1]
-    kernel = torch.tensor([0.25, 0.5, 0.25], dtype=images.dtype, device=images.device).expand(channels, 1, 1, 3)
-    images = F.pad(images, (1, 1, 1, 1), mode="replicate")
-    images = F.conv2d(images, kernel, stride=(1, 2), groups=channels)
-    return F.conv2d(images, kernel.transpose(2, 3), stride=(2, 1), groups=channels)

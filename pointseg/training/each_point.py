@@ -14,7 +14,6 @@ from pointseg.imagery.crops import read
 from pointseg.training.data import PointData, place
 from pointseg.types import Batch, Points, Scene, Shape, Window
 
-MARGIN = 96  # pixels of an image scale that the encoder is shown around a point
 CORES = (1, 64, 128, 256, 512, 1024)  # sides of the part of a window that may hold its points
 
 PlacedBatch = tuple[Batch, Int[Tensor, "n 3"]]

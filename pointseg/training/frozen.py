@@ -5,15 +5,16 @@ import logging
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, distributed
 
-from pointseg.models.frozen import Frozen, read, set_layer
+from pointseg.models.frozen import Frozen, set_layer
 from pointseg.models.networks import fold_norms
 from pointseg.training.closed_form import Moments
-from pointseg.training.each_point import MARGIN, EachPointOnce, PlacedBatch
+from pointseg.training.each_point import EachPointOnce, PlacedBatch
 from pointseg.training.head import FOLDS, Fitted, Sample, fit_head
+from pointseg.training.point_features import features_at
 from pointseg.training.system import PointSeg
 
 log = logging.getLogger(__name__)
@@ -64,34 +65,9 @@ class FrozenSeg(PointSeg):
         with torch.no_grad():
             for start in range(0, len(labels), CHUNK):
                 chosen = slice(start, start + CHUNK)
-                rows = self._features(images, points[chosen]).cpu()
+                rows = features_at(self._network, images, points[chosen], self.ways).cpu()
                 self.moments.add(rows, labels[chosen])
                 self._keep(rows, labels[chosen].cpu(), places[chosen].cpu())
-
-    def _features(self, images: UInt8[Tensor, "b c h w"], points: Float[Tensor, "n 3"]) -> Float[Tensor, "n r f"]:
-        """The features of points under each of the symmetries; those of the filters, which are the same, once."""
-        crops, rows, cols = points[:, 0].long(), points[:, 1], points[:, 2]
-        network = self._network
-        filtered = network.filtered(images)
-        number = len(filtered)
-        of_filters = read(filtered, network.levels[:number], crops, rows, cols)
-        if not network.scales:
-            return of_filters[:, None]
-        encoded = [self._encoded(images, crops, rows, cols, scale) for scale in range(network.scales)]
-        return torch.cat([of_filters[:, None].expand(-1, self.ways, -1), *encoded], 2)
-
-    def _encoded(
-        self, images: UInt8[Tensor, "b c h w"], crops: Int[Tensor, "n"], rows: Tensor, cols: Tensor, scale: int
-    ) -> Float[Tensor, "n r f"]:
-        """The encoder's features of points at one image scale, from as much of the images as it needs for them."""
-        network = self._network
-        if not network.whole:
-            images, rows, cols = cut(images, crops, rows, cols, MARGIN << scale)
-        ways = []
-        for way in range(self.ways):
-            turned, row, col = symmetric(images, rows, cols, way)
-            ways.append(read(network.at_scale(turned, scale), network.levels_at(scale), crops, row, col))
-        return torch.stack(ways, 1)
 
     def _keep(self, rows: Float[Tensor, "n r f"], labels: Int[Tensor, "n"], places: Int[Tensor, "n 3"]) -> None:
         chosen = uniform(places) < self.kept_share
@@ -195,46 +171,6 @@ class FrozenSeg(PointSeg):
         if "so_far" in checkpoint and self.trainer.is_global_zero:  # to which the other processes will add theirs
             sums, (rows, labels, places) = checkpoint["so_far"]
             self.moments, self.sample = Moments(*sums), [(rows, labels, places)]
-
-
-def cut(
-    images: UInt8[Tensor, "b c h w"],
-    crops: Int[Tensor, "n"],
-    rows: Float[Tensor, "n"],
-    cols: Float[Tensor, "n"],
-    margin: int,
-) -> tuple[UInt8[Tensor, "b c height width"], Float[Tensor, "n"], Float[Tensor, "n"]]:
-    """Of each image a part of one size with all its positions and a margin around them, and the positions in it."""
-    positions, sizes = (rows, cols), images.shape[2:]
-    starts, sides = [], []
-    for position, size in zip(positions, sizes, strict=True):
-        low, high = (
-            torch.full((len(images),), start, device=images.device).scatter_reduce(0, crops, position, how)
-            for start, how in ((float(size), "amin"), (0.0, "amax"))
-        )
-        side = min(int((high - low).max()) + 1 + 2 * margin, size)
-        sides.append(side)
-        starts.append((((low + high - side + 1) / 2).round().clamp(0, size - side)).long())
-    corners = torch.stack(starts, 1).tolist()
-    images = torch.stack(
-        [
-            image[:, row : row + sides[0], col : col + sides[1]]
-            for image, (row, col) in zip(images, corners, strict=True)
-        ]
-    )
-    rows, cols = (position - start[crops] for position, start in zip(positions, starts, strict=True))
-    return images, rows, cols
-
-
-def symmetric(
-    images: UInt8[Tensor, "b c h w"], rows: Float[Tensor, "n"], cols: Float[Tensor, "n"], way: int
-) -> tuple[UInt8[Tensor, "b c height width"], Float[Tensor, "n"], Float[Tensor, "n"]]:
-    """Images under one of the eight symmetries of the square, and where positions in them come to lie."""
-    if way % 2:
-        images, cols = images.flip(3), images.shape[3] - 1 - cols
-    for _ in range(way // 2):
-        images, rows, cols = images.rot90(1, (2, 3)), images.shape[3] - 1 - cols, rows
-    return images, rows, cols
 
 
 def uniform(places: Int[Tensor, "n 3"]) -> Float[Tensor, "n"]:

@@ -26,8 +26,9 @@ from pointseg.models.networks import build_network
 from pointseg.models.weights import read_checkpoint, restore
 from pointseg.prediction.trained import checkpoint_file, config_file
 from pointseg.training.data import PointData
-from pointseg.training.each_point import MARGIN, EachPointOnce
+from pointseg.training.each_point import EachPointOnce
 from pointseg.training.frozen import FrozenSeg
+from pointseg.training.point_features import margin
 from pointseg.training.system import PointSeg
 from pointseg.types import Dataset
 
@@ -50,9 +51,7 @@ def build(config: TrainConfig, folder: Path) -> tuple[PointData, PointSeg]:
     # Before the points: weights that do not fit are found at once.
     model = build_network(config.model, len(dataset.classes), dataset.bands)
     once = isinstance(model, Frozen)  # fitted to all points at once
-    data = (
-        partial(EachPointOnce, margin=_margin(model, config.crop_size)) if isinstance(model, Frozen) else PointData
-    )(
+    data = (partial(EachPointOnce, margin=margin(model, config.crop_size)) if isinstance(model, Frozen) else PointData)(
         dataset,
         annotator,
         folder / "points",
@@ -77,14 +76,6 @@ def build(config: TrainConfig, folder: Path) -> tuple[PointData, PointSeg]:
         config.flips,
     )
     return data, system
-
-
-def _margin(model: Frozen, crop_size: int) -> int:
-    """What windows around points show beside them.
-
-    As much as in prediction, where what a pixel's features are depends on all of a window.
-    """
-    return crop_size // 2 if model.whole else MARGIN << max(model.scales - 1, 0)
 
 
 def build_dataset(config: TrainConfig) -> tuple[Dataset, Annotator]:
