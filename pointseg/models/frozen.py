@@ -257,21 +257,22 @@ def added(maps: Maps, levels: Sequence[Level], shape: Shape, stride: int = 1) ->
     total: Tensor | None = None
     ratio = max(by_stride, default=1)
     while ratio >= 1:
-        if total is not None:
-            total = _doubled(total, (-(-shape[0] // (stride * ratio)), -(-shape[1] // (stride * ratio))))
-        if ratio in by_stride:
-            total = by_stride[ratio] if total is None else total.add_(by_stride[ratio])
+        total = None if total is None else _doubled(total)
+        if (finer := by_stride.get(ratio)) is not None:
+            total = finer if total is None else total[:, :, : finer.shape[2], : finer.shape[3]].add_(finer)
         ratio //= 2
+    if total is not None and stride == 1:
+        total = total[:, :, : shape[0], : shape[1]]
     sums = [part for part in (total, others) if part is not None]
     return sums[0] if len(sums) == 1 else sums[0] + sums[1]
 
 
-def _doubled(cells: Float[Tensor, "b c h w"], shape: Shape) -> Float[Tensor, "b c height width"]:
-    """Cell i at 2 i, and the means of neighbours between; beyond the last cell as there."""
+def _doubled(cells: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c height width"]:
+    """Cell i at 2 i, and the means of neighbours between; after the last cell as there."""
     height, width = cells.shape[2:]
     cells = F.pad(cells, (0, 1, 0, 1), mode="replicate")
     cells = F.interpolate(cells, (2 * height + 1, 2 * width + 1), mode="bilinear", align_corners=True)
-    return cells[:, :, : shape[0], : shape[1]]
+    return cells[:, :, :-1, :-1]
 
 
 def _interpolated(cells: Float[Tensor, "b c h w"], level: Level, shape: Shape, stride: int) -> Float[Tensor, "b c h w"]:

@@ -2,6 +2,7 @@
 
 import copy
 import logging
+from functools import partial
 from typing import Any
 
 import torch
@@ -42,7 +43,6 @@ class FrozenSeg(PointSeg):
         self.moments = Moments.zero(len(self.classes), self.model.classifier.width)
         self.sample: list[tuple[Tensor, Tensor, Tensor]] = []  # rows, labels, places
         self.report: dict[str, Any] = {}
-        self._network = self.model
 
     @property
     def data(self) -> EachPointOnce:
@@ -56,7 +56,8 @@ class FrozenSeg(PointSeg):
         self.sampled_ways = min(max(SAMPLED // points, 1), self.ways)
         self.kept_share = SAMPLED / (points * self.sampled_ways)
         on_cpu = self.device.type == "cpu"
-        self._network = fold_norms(copy.deepcopy(self.model)) if on_cpu else self.model
+        network = fold_norms(copy.deepcopy(self.model)) if on_cpu else self.model
+        self._read = partial(features_at, network, ways=self.ways)
 
     def training_step(self, batch: PlacedBatch, index: int) -> None:  # type: ignore[override]
         (images, points, labels), places = (batch[0].images, batch[0].points, batch[0].labels), batch[1]
@@ -65,7 +66,7 @@ class FrozenSeg(PointSeg):
         with torch.no_grad():
             for start in range(0, len(labels), CHUNK):
                 chosen = slice(start, start + CHUNK)
-                rows = features_at(self._network, images, points[chosen], self.ways).cpu()
+                rows = self._read(images, points[chosen]).cpu()
                 self.moments.add(rows, labels[chosen])
                 self._keep(rows, labels[chosen].cpu(), places[chosen].cpu())
 
