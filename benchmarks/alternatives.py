@@ -1,0 +1,450 @@
+"""Maps from labelled points: pointseg and what else one could take.
+
+Scores are mean IoU over land cover, of pixels drawn from the masks; nothing else of the masks is used but the labels of
+the points. *Within a scene*: each tile of the aerial dataset put together, points of it alone. *Across scenes*: its
+images at 512×512, points in the training tiles of each of the four folds, scores on the tiles held out (validation /
+test); and the tiles of other sets, held out by place or date. Contenders: a random forest (500 trees) on the pixel's
+values; the same on scikit-image's `multiscale_basic_features`, as ilastik has it; the same on the mean and deviation of
+SLIC objects; and the heads of `model=frozen` on filters, on the encoder and on both. Forests and heads are given the
+same points. Heads average over the four mirror images, as `flips=true` does.
+"""
+
+import csv
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from matplotlib.figure import Figure
+from omegaconf import OmegaConf
+from PIL import Image
+from sklearn.ensemble import RandomForestClassifier
+from torch import Tensor
+from tqdm import tqdm
+
+from benchmarks.common import table
+from pointseg import metrics
+from pointseg.annotation.drawn import draw
+from pointseg.config import CONF, construct
+from pointseg.models.frozen import Frozen, frozen
+from pointseg.models.networks import fold_norms
+from pointseg.prediction.calibration import estimate_prior
+from pointseg.samplers.random import Random
+from pointseg.training import head
+from pointseg.training.closed_form import Moments
+from pointseg.training.each_point import windows_around
+from pointseg.training.point_features import features_at, margin
+from pointseg.types import IGNORE, Dataset, Points, Window, whole
+
+FLIPS = [0, 1, 4, 5]  # of the symmetries, those that flips=true averages over
+CORES = (512, 1024)
+
+
+class Size(NamedTuple):
+    tiles: tuple[int, ...]
+    draws: int
+    per_class: tuple[int, ...]
+    budgets: tuple[int, ...]
+    scored: int  # pixels of each tile or image
+    others: bool
+
+
+SIZES = {
+    "tiny": Size((1,), 1, (2,), (5,), 200, False),
+    "quick": Size((1, 7), 2, (2, 10, 40), (5, 20), 2000, False),
+    "full": Size((1, 2, 3, 4, 5, 6, 7, 8), 5, (2, 10, 40), (5, 20, 100, 1000), 3000, True),
+}
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """n pixels of one image. features: those of model=frozen under the eight symmetries."""
+
+    values: Float[np.ndarray, "n c"]
+    classic: Float[np.ndarray, "n f"]
+    objects: Float[np.ndarray, "n o"] | None
+    features: Float[Tensor, "n 8 g"]
+    labels: Int[np.ndarray, "n"]
+    places: Int[np.ndarray, "n 2"]
+
+    def __getitem__(self, chosen: Any) -> "Pixels":
+        objects = None if self.objects is None else self.objects[chosen]
+        parts = (self.values[chosen], self.classic[chosen], objects, self.features[torch.as_tensor(chosen)])
+        return Pixels(*parts, self.labels[chosen], self.places[chosen])
+
+    @classmethod
+    def joined(cls, parts: Sequence["Pixels"]) -> "Pixels":
+        def column(name: str) -> Any:
+            return np.concatenate([getattr(part, name) for part in parts])
+
+        objects = None if parts[0].objects is None else column("objects")
+        features = torch.cat([part.features for part in parts])
+        return cls(column("values"), column("classic"), objects, features, column("labels"), column("places"))
+
+
+Predict = Callable[[Pixels], Float[np.ndarray, "n k"]]
+
+
+def read(image: np.ndarray, mask: np.ndarray, pixels: Int[np.ndarray, "n"], network: Frozen, objects: bool) -> Pixels:
+    rows, cols = np.unravel_index(pixels, mask.shape)
+    points = Points(rows.astype(float), cols.astype(float), mask[rows, cols].astype(np.int64))
+    scene = _Array(image, mask)
+    features = torch.zeros(len(points), 8, network.classifier.width, dtype=torch.float16)
+    classic: np.ndarray | None = None
+    for _, window, own in windows_around([mask.shape], [points], margin(network, 512), CORES):
+        shown = scene.image(window)
+        at = np.stack([np.zeros(len(own)), rows[own] - window.row, cols[own] - window.col], 1)
+        with torch.inference_mode():
+            batch = torch.from_numpy(np.ascontiguousarray(shown)).permute(2, 0, 1)[None]
+            features[own] = features_at(network, batch, torch.from_numpy(at).float(), 8).half()
+        basic = _basic(shown)
+        classic = np.zeros((len(points), basic.shape[2]), np.float32) if classic is None else classic
+        classic[own] = basic[rows[own] - window.row, cols[own] - window.col]
+    assert classic is not None
+    of_objects = _objects(image)[rows, cols] if objects else None
+    places = np.stack([rows, cols], 1)
+    return Pixels(image[rows, cols].astype(np.float32), classic, of_objects, features, points.labels, places)
+
+
+@dataclass(frozen=True)
+class _Array:
+    """A scene in memory."""
+
+    pixels: np.ndarray
+    labels: np.ndarray
+    id: str = ""
+    group: str = ""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        height, width = self.labels.shape
+        return height, width
+
+    def image(self, window: Window) -> np.ndarray:
+        return self.pixels[window.row : window.row + window.height, window.col : window.col + window.width]
+
+    def mask(self, window: Window) -> np.ndarray:
+        return self.labels[window.row : window.row + window.height, window.col : window.col + window.width]
+
+    def has_truth(self, window: Window) -> bool:
+        return True
+
+
+def _basic(image: np.ndarray) -> np.ndarray:
+    from skimage.feature import multiscale_basic_features
+
+    found = multiscale_basic_features(image, channel_axis=-1, sigma_min=1, sigma_max=16)
+    return np.asarray(found, np.float32)
+
+
+def _objects(image: np.ndarray) -> np.ndarray:
+    """Mean and deviation of each band in the pixel's SLIC object of about 400 pixels, at half the resolution."""
+    from skimage.segmentation import slic
+
+    small = cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    objects = slic(small, n_segments=max(small.shape[0] * small.shape[1] // 100, 2), compactness=10, start_label=0)
+    counts = np.bincount(objects.ravel())
+    means = [np.bincount(objects.ravel(), band.ravel()) / counts for band in np.moveaxis(small.astype(float), 2, 0)]
+    squares = [
+        np.bincount(objects.ravel(), band.ravel() ** 2) / counts for band in np.moveaxis(small.astype(float), 2, 0)
+    ]
+    deviations = [np.sqrt(np.maximum(s - m * m, 0)) for s, m in zip(squares, means, strict=True)]
+    of_pixel = cv2.resize(objects.astype(np.float64), image.shape[1::-1], interpolation=cv2.INTER_NEAREST).astype(int)
+    return np.stack([*means, *deviations], 1).astype(np.float32)[of_pixel]
+
+
+def forest(part: str, points: Pixels, classes: int, units: Sequence[str], seed: int) -> Predict:
+    model = RandomForestClassifier(500, random_state=seed, n_jobs=-1)
+    model.fit(getattr(points, part), points.labels)
+
+    def predict(pixels: Pixels) -> np.ndarray:
+        found = np.zeros((len(pixels.labels), classes))
+        found[:, model.classes_] = model.predict_proba(getattr(pixels, part))
+        return found
+
+    return predict
+
+
+def fitted(
+    chosen: slice, kind: Any, power: float, points: Pixels, classes: int, units: Sequence[str], seed: int
+) -> Predict:
+    """A head of model=frozen. power: of the inverse frequency by which classes are weighted."""
+    ways = min(max(240_000 // len(points.labels), 1), 8)
+    rows, labels = points.features[:, :ways, chosen], torch.from_numpy(points.labels)
+    moments = Moments.zero(classes, rows.shape[2])
+    for part in torch.arange(len(labels)).split(4096):
+        moments.add(rows[part], labels[part])
+    kept = max(min(60_000 // len(labels), ways), 1)
+    some = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))[:60_000]
+    sample = head.Sample(rows[some, :kept], labels[some], [units[i] for i in some.tolist()])
+    counts = moments.counts.clamp(min=1)
+    weights = (counts.sum() / counts).clamp(max=100) ** power
+    land = [True] * min(classes, 5) + [False] * max(classes - 5, 0) if classes == 6 else [True] * classes
+    found = head.fit_head(sample, moments, weights.float(), land, kind, seed)
+
+    def predict(pixels: Pixels) -> np.ndarray:
+        total = 0
+        for way in FLIPS:
+            x = pixels.features[:, way, chosen].float()
+            logits = (1 - found.share) * found.linear(x)
+            logits = logits + found.share * found.hidden(x) if found.hidden else logits
+            total = total + logits.softmax(1)
+        return (total / len(FLIPS)).numpy()
+
+    return predict
+
+
+def contenders(network: Frozen, power: float, objects: bool) -> dict[str, Any]:
+    filters = slice(0, sum(level.channels for level in network.filters.levels))
+    encoder, everything = slice(filters.stop, None), slice(None)
+    return {
+        "random forest, pixel values": partial(forest, "values"),
+        "random forest, scikit-image's features": partial(forest, "classic"),
+        **({"random forest, SLIC objects": partial(forest, "objects")} if objects else {}),
+        "filters, linear head": partial(fitted, filters, "linear", power),
+        "encoder, linear head": partial(fitted, encoder, "linear", power),
+        "both, linear head": partial(fitted, everything, "linear", power),
+        "both, `head=auto`": partial(fitted, everything, "auto", power),
+    }
+
+
+def miou(predicted: np.ndarray, labels: np.ndarray, classes: int) -> float:
+    """Over land cover: the first five classes of the aerial dataset, all of other sets."""
+    counted = np.bincount(labels * classes + predicted.argmax(1), minlength=classes**2).reshape(1, classes, classes)
+    found = metrics.ious(counted)[0]
+    return float(np.nanmean(found[:5] if classes == 6 else found))
+
+
+def aerial(**options: Any) -> Dataset:
+    content = OmegaConf.load(CONF / "dataset/aerial.yaml")
+    dataset: Dataset = construct(dict(OmegaConf.merge(content, options)))
+    return dataset
+
+
+def put_together(tile: int) -> tuple[np.ndarray, np.ndarray]:
+    scenes = {scene.id: scene for split in aerial(unlabeled="ignore").splits.values() for scene in split}
+    parts = [scenes[f"Tile {tile}/image_part_{part:03}"] for part in range(1, 10)]
+    images, masks = zip(*((part.image(whole(part)), part.mask(whole(part))) for part in parts), strict=True)
+    joined = [np.concatenate([np.concatenate(x[row : row + 3], 1) for row in (0, 3, 6)]) for x in (images, masks)]
+    return joined[0], joined[1]
+
+
+def within(size: Size, network: Frozen) -> Iterator[dict[str, Any]]:
+    """Each tile put together; equally many points of each class, and as many at random."""
+    classes = 5
+    for tile in size.tiles:
+        image, mask = put_together(tile)
+        rng = np.random.default_rng(tile)
+        labelled = rng.permutation(np.flatnonzero(mask != IGNORE))
+        scored, pool = labelled[: size.scored], [labelled[size.scored : size.scored + 200 * size.draws]]
+        for label in range(classes):
+            found = np.flatnonzero(mask == label)
+            pool.append(rng.choice(found, min(max(size.per_class) * size.draws, len(found)), replace=False))
+        pixels = np.concatenate([scored, *pool])
+        everything = read(image, mask, pixels, network, objects=True)
+        truth = everything[np.arange(len(scored))]
+        rest = everything[np.arange(len(scored), len(pixels))]
+        at_random = np.arange(len(pool[0]))
+        by_class = np.arange(len(pool[0]), len(rest.labels))
+        for turn in tqdm(range(size.draws), desc=f"Tile {tile}", disable=None):
+            rng = np.random.default_rng([tile, turn])
+            for count in size.per_class:
+                of_class = [rng.permutation(by_class[rest.labels[by_class] == k])[:count] for k in range(classes)]
+                sought = np.concatenate(of_class)
+                for how, chosen in (("each class", sought), ("random", rng.permutation(at_random)[: len(sought)])):
+                    points = rest[chosen]
+                    units = [f"{r // (mask.shape[0] // 6)}/{c // (mask.shape[1] // 6)}" for r, c in points.places]
+                    for name, contender in contenders(network, 0.0, objects=True).items():
+                        start = time.perf_counter()
+                        predict = contender(points, classes, units, turn)
+                        seconds = time.perf_counter() - start
+                        predicted = predict(truth)
+                        shares = np.bincount(points.labels, minlength=classes) / len(points.labels)
+                        with np.errstate(divide="ignore"):
+                            prior = estimate_prior(predicted.clip(1e-3), shares.clip(1e-3))
+                        renewed = predicted * prior / shares.clip(1e-3)
+                        yield {
+                            "footing": "within", "tile": tile, "draw": turn, "count": count, "how": how,
+                            "contender": name, "miou": miou(predicted, truth.labels, classes),
+                            "estimated": miou(renewed, truth.labels, classes), "fit": seconds,
+                        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images with masks in groups that are held out together. folds: the groups of each split of each fold."""
+
+    name: str
+    images: Sequence[tuple[str, str, np.ndarray, np.ndarray]]  # group, name, image, mask
+    folds: Sequence[Mapping[str, Sequence[str]]]
+    classes: int
+    power: float
+
+
+def aerial_images() -> Images:
+    dataset = aerial(scale=512)
+    scenes = sorted((s for split in dataset.splits.values() for s in split), key=lambda scene: scene.id)
+    content = OmegaConf.to_container(OmegaConf.load(CONF / "dataset/aerial.yaml"))
+    folds = [{k: [f"Tile {t}" for t in tiles] for k, tiles in fold.items()} for fold in content["folds"]]  # type: ignore[index, call-overload]
+    images = [(scene.group, scene.id, scene.image(whole(scene)), scene.mask(whole(scene))) for scene in scenes]
+    return Images("aerial", images, folds, 6, 0.5)
+
+
+def other_images(folder: Path) -> Iterator[Images]:
+    """The sets beside the aerial one, where they are: `monterey_dunes` by place, `obx_coast` by date."""
+    for name, file, key, group, classes in (
+        ("monterey_dunes", "tiles.csv", "tile", "fold_by_y", 11),
+        ("obx_coast", "frames.csv", "image", "flight_date", 3),
+    ):
+        if not (folder / name / file).is_file():
+            continue
+        rows = list(csv.DictReader((folder / name / file).open()))[:: 2 if name == "obx_coast" else 1]
+        images = []
+        for row in rows:
+            image = np.asarray(Image.open(folder / name / "images" / f"{row[key]}.jpg").convert("RGB"))
+            mask = np.asarray(Image.open(folder / name / "masks" / f"{row[key]}.png"))
+            shifted = np.where(mask == IGNORE, IGNORE, mask - (name == "monterey_dunes")).astype(np.uint8)
+            if (shifted != IGNORE).sum() >= 1000:
+                images.append((row[group], row[key], image, shifted))
+        groups = sorted({group for group, *_ in images})
+        parts = [list(part) for part in np.array_split(groups, min(len(groups), 4))]
+        folds = [{"train": [g for g in groups if g not in part], "test": part} for part in parts]
+        yield Images(name, images, folds, classes, 0.5)
+
+
+def across(size: Size, network: Frozen, data: Images, seeds: int, budgets: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """Random points in each image of the training groups; scores on those held out."""
+    scored, drawn = [], []
+    for i, (_, name, image, mask) in enumerate(tqdm(data.images, desc=data.name, disable=None)):
+        rng = np.random.default_rng(i)
+        labelled = np.flatnonzero(mask != IGNORE)
+        pixels = [rng.choice(labelled, min(size.scored, len(labelled)), replace=False)]
+        of_seed: dict[tuple[int, int], np.ndarray] = {}
+        for seed in range(seeds):
+            for budget in budgets:
+                pixels.append(_drawn(name, image, mask, budget, seed))
+                start = sum(map(len, pixels[:-1]))
+                of_seed[seed, budget] = np.arange(start, start + len(pixels[-1]))
+        everything = read(image, mask, np.concatenate(pixels), network, objects=False)
+        scored.append(everything[np.arange(len(pixels[0]))])
+        drawn.append({key: everything[chosen] for key, chosen in of_seed.items()})
+    groups = [group for group, *_ in data.images]
+    for fold, splits in enumerate(data.folds):
+        training = [i for i, group in enumerate(groups) if group in splits["train"]]
+        truths = {
+            split: Pixels.joined([scored[i] for i, group in enumerate(groups) if group in of_split])
+            for split, of_split in splits.items() if split != "train"
+        }  # fmt: skip
+        for seed in tqdm(range(seeds), desc=f"{data.name}, fold {fold}", disable=None):
+            for budget in budgets:
+                points = Pixels.joined([drawn[i][seed, budget] for i in training])
+                units = np.repeat([groups[i] for i in training], [len(drawn[i][seed, budget].labels) for i in training])
+                if len(set(units)) < head.FOLDS:
+                    units = np.repeat(training, [len(drawn[i][seed, budget].labels) for i in training]).astype(str)
+                for name, contender in contenders(network, data.power, objects=False).items():
+                    predict = contender(points, data.classes, units.tolist(), seed)
+                    for split, truth in truths.items():
+                        yield {
+                            "footing": data.name, "fold": fold, "draw": seed, "count": budget, "how": split,
+                            "contender": name, "miou": miou(predict(truth), truth.labels, data.classes),
+                        }  # fmt: skip
+
+
+def _drawn(name: str, image: np.ndarray, mask: np.ndarray, budget: int, seed: int) -> Int[np.ndarray, "n"]:
+    """Those that a run with this budget and seed draws."""
+    points = draw(_Array(image, mask, name), Random(), budget, seed)
+    return np.ravel_multi_index((points.rows.astype(int), points.cols.astype(int)), mask.shape)
+
+
+def run(size: Size, folder: Path) -> str:
+    """The tables, and as a picture beside them score against points. Every score is kept in outputs/alternatives."""
+    weights = os.environ.get("POINTSEG_WEIGHTS")
+    file = str(Path(weights) / "mobilenet_v2-imagenet.pth") if weights else "default"
+    network = fold_norms(frozen(6, "mobilenet_v2", file, 2, "auto").to(memory_format=torch.channels_last))
+    outputs = Path("outputs/alternatives")
+    outputs.mkdir(parents=True, exist_ok=True)
+    beside = Path(os.environ["POINTSEG_DATA"]).parent if size.others and "POINTSEG_DATA" in os.environ else None
+    few = [budget for budget in size.budgets if budget <= 100]
+    others = (across(size, network, data, min(size.draws, 3), few) for data in (other_images(beside) if beside else ()))
+    rows = []
+    with (outputs / "rows.jsonl").open("w") as file_:
+        for row in chain(
+            across(size, network, aerial_images(), size.draws, size.budgets), within(size, network), *others
+        ):
+            rows.append(row)
+            file_.write(json.dumps(row) + "\n")
+            file_.flush()
+    if size.others:
+        picture(rows).savefig(folder / "alternatives.png")
+    return report(rows)
+
+
+def report(rows: Sequence[dict[str, Any]]) -> str:
+    parts = []
+    for footing, title in (
+        ("within", "Within a scene, points of each class or at random: mIoU / with the class shares estimated"),
+        ("aerial", "Across scenes: validation / test, mean of the folds"),
+        ("monterey_dunes", "`monterey_dunes`, held out by place"),
+        ("obx_coast", "`obx_coast` (every second frame), held out by date"),
+    ):  # fmt: skip
+        chosen = [row for row in rows if row["footing"] == footing]
+        if not chosen:
+            continue
+        columns = sorted({(row["how"] if footing == "within" else "", row["count"]) for row in chosen})
+        head_ = ["", *(f"{count} {how}".strip() for how, count in columns)]
+        lines = [
+            [name, *(_cell(chosen, name, how, count, footing) for how, count in columns)]
+            for name in dict.fromkeys(row["contender"] for row in chosen)
+        ]
+        if footing == "aerial":
+            lines.append(["`experiment=trained` (experiments/folds)", *(_trained(c) for _, c in columns)])
+        parts.append(f"{title}:\n\n{table(head_, lines)}")
+    return "\n".join(parts)
+
+
+def _cell(rows: Sequence[dict[str, Any]], name: str, how: str, count: int, footing: str) -> str:
+    of = [row for row in rows if row["contender"] == name and row["count"] == count]
+    if footing == "within":
+        of = [row for row in of if row["how"] == how]
+        return " / ".join(f"{np.mean([row[key] for row in of]):.3f}" for key in ("miou", "estimated"))
+    splits = [split for split in ("val", "test") if any(row["how"] == split for row in of)]
+    return " / ".join(f"{np.mean([row['miou'] for row in of if row['how'] == split]):.3f}" for split in splits)
+
+
+def _trained(budget: int) -> str:
+    with (Path(__file__).parents[1] / "experiments/folds/results.csv").open() as file:
+        of = [
+            row for row in csv.DictReader(file) if row["loss"] == "balanced_partial_ce" and row["budget"] == str(budget)
+        ]
+    keys = ("final_miou_land_cover", "test_miou_land_cover")
+    return " / ".join(f"{np.mean([float(row[key]) for row in of]):.3f}" for key in keys) if of else "–"
+
+
+def picture(rows: Sequence[dict[str, Any]]) -> Figure:
+    """Score against points, within a scene and across scenes."""
+    figure = Figure((10, 4), layout="constrained")
+    for axes, footing, how, title in zip(
+        figure.subplots(1, 2),
+        ("within", "aerial"),
+        ("each class", "test"),
+        ("within a scene: points of each class", "across scenes: points an image, test tiles"),
+        strict=True,
+    ):
+        chosen = [row for row in rows if row["footing"] == footing and row["how"] == how]
+        for name in dict.fromkeys(row["contender"] for row in chosen):
+            counts = sorted({row["count"] for row in chosen})
+            means = [np.mean([r["miou"] for r in chosen if r["contender"] == name and r["count"] == c]) for c in counts]
+            axes.plot(counts, means, "o-", label=name)
+        axes.set(xscale="log", title=title, ylabel="mean IoU over land cover")
+        axes.set_xticks(counts, [str(c) for c in counts])
+    axes.legend(fontsize=7)
+    return figure
