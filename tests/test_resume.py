@@ -6,7 +6,7 @@ import os
 import re
 import resource
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -37,7 +37,7 @@ RUN = [  # a network with dropout
 Command = Callable[..., Outcome]
 
 
-def _dying(function: str, call: int, folder: str, number: signal.Signals, workers: int) -> None:
+def _dying(function: str, call: int, folder: str, number: signal.Signals, arguments: list[str]) -> None:
     """Train in `folder`, sending oneself and one's workers a signal at the given call of `function`."""
     os.setsid()
     multiprocessing.set_start_method("fork", force=True)  # Linux's own for workers, not what this process came from
@@ -53,17 +53,22 @@ def _dying(function: str, call: int, folder: str, number: signal.Signals, worker
         return original(*args, **kwargs)
 
     setattr(owner, name, counted)
-    arguments = [*RUN, f"num_workers={workers}"]
     run_module("pointseg.train", arguments, folder, dict(os.environ), f"{folder}/output.txt")
 
 
-def _train_until(
-    function: str, call: int, folder: Path, number: signal.Signals = signal.SIGKILL, workers: int = 0
+def train_until(
+    function: str,
+    call: int,
+    folder: Path,
+    number: signal.Signals = signal.SIGKILL,
+    workers: int = 0,
+    run: Sequence[str] = RUN,
 ) -> str:
     """What a run says that gets a signal at the given call of `function`."""
     log = folder / "output.txt"
     log.unlink(missing_ok=True)
-    process = SPAWN.Process(target=_dying, args=(function, call, str(folder), number, workers))
+    arguments = [*run, f"num_workers={workers}"]
+    process = SPAWN.Process(target=_dying, args=(function, call, str(folder), number, arguments))
     process.start()
     process.join(100)
     if process.is_alive():
@@ -101,7 +106,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_killed_again_and_again_ends_as_one_that_was_not(command: Command, tmp_path: Path, whole: Path) -> None:
     for function, call in MOMENTS:
-        _train_until(function, call, tmp_path)
+        train_until(function, call, tmp_path)
     last = command("pointseg.train", *RUN)
     assert last.code == 0, last.output
     run = tmp_path / "run"
@@ -143,7 +148,7 @@ STOPS = [  # the signal and when it comes, the number of workers, and the step a
 def test_a_run_told_to_stop_saves_first_and_loses_no_step(command: Command, tmp_path: Path, whole: Path) -> None:
     """By Ctrl-C or a scheduler's SIGTERM, to it and its workers, which may be others each time."""
     for number, function, call, workers, step, validated in STOPS:
-        output = _train_until(function, call, tmp_path, number, workers)
+        output = train_until(function, call, tmp_path, number, workers)
         assert f"{number.name}: " in output
         assert re.search(rf"resume=true .*{step}\.", output)
         assert "Traceback" not in output

@@ -128,7 +128,10 @@ def _timm(name: str, weights: str | None) -> Encoder:
             options |= {"dynamic_img_size": True, "out_indices": [round((i + 1) * depth / 4) - 1 for i in range(4)]}
         else:
             options["out_indices"] = [i for i, stride in enumerate(strides) if stride <= COARSEST]
-        body: Any = timm.create_model(name, **options, **_pretrained(weights)).eval()
+        chosen = _pretrained(weights)
+        if chosen:
+            timm.create_model(name, **chosen)  # the whole network, to which all of the weights must fit
+        body: Any = timm.create_model(name, **options, **chosen).eval()
         _check_sizes(body, max(body.feature_info.reduction()))
     except InputError:
         raise
@@ -150,7 +153,9 @@ def _timm(name: str, weights: str | None) -> Encoder:
         for channels, stride in zip(info.channels(), info.reduction(), strict=True)
     )
     mean, std = (tuple(255 * value for value in config[key]) for key in ("mean", "std"))
-    return Encoder(body, levels, None, (), mean, std, strides[0] if whole else 1, whole)
+    # Patches leave out what does not fill one; padded convolutions do not.
+    multiple = levels[-1].stride if levels[-1].offset == (levels[-1].stride - 1) / 2 else 1
+    return Encoder(body, levels, None, (), mean, std, multiple, whole)
 
 
 def _pretrained(weights: str | None) -> dict[str, Any]:

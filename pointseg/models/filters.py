@@ -32,7 +32,7 @@ class Filters(nn.Module):
         self.bands, self.pairs = bands, list(combinations(range(bands), 2)) if bands > 3 else []
         self.levels = [Level(4 * bands + len(self.pairs), 2**octave) for octave in range(octaves)]
 
-    def forward(self, images: UInt8[Tensor, "b c h w"]) -> list[Float[Tensor, "b features h_s w_s"]]:
+    def forward(self, images: UInt8[Tensor, "b c h w"]) -> list[Float[Tensor, "b features _ _"]]:
         """One map a stride."""
         images = images.contiguous() / 255
         if self.pairs:
@@ -46,17 +46,39 @@ class Filters(nn.Module):
         return maps
 
     def _features(self, smooth: Float[Tensor, "b bands_and_pairs h w"]) -> Float[Tensor, "b features h w"]:
-        image = F.pad(smooth[:, : self.bands], (1, 1, 1, 1), mode="replicate")
-        up, middle, down = image[:, :, :-2], image[:, :, 1:-1], image[:, :, 2:]
-        across, along = (middle[..., 2:] - middle[..., :-2]) / 2, (down - up)[..., 1:-1] / 2
+        across, along, a, b, c = _derivatives(smooth[:, : self.bands])
         gradient = torch.sqrt(across * across + along * along)
-        centre = 2 * middle[..., 1:-1]
-        a = middle[..., 2:] - centre + middle[..., :-2]
-        c = (up + down)[..., 1:-1] - centre
-        corners = down - up
-        b = (corners[..., 2:] - corners[..., :-2]) / 4
         half, root = (a + c) / 2, torch.sqrt(((a - c) / 2) ** 2 + b * b)
         return torch.cat([smooth, gradient, half + root, half - root], 1)
+
+
+def _derivatives(images: Float[Tensor, "b c h w"]) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """I_x, I_y, I_xx, I_xy and I_yy, as differences of neighbours."""
+    images = F.pad(images, (1, 1, 1, 1), mode="replicate")
+    if torch.compiler.is_exporting():  # see smoothed
+        channels = images.shape[1]
+        kernels = torch.tensor(DIFFERENCES, dtype=images.dtype).view(-1, 1, 1, 3, 3).expand(-1, channels, -1, -1, -1)
+        return tuple(F.conv2d(images, kernel, groups=channels) for kernel in kernels)  # type: ignore[return-value]
+    up, middle, down = images[:, :, :-2], images[:, :, 1:-1], images[:, :, 2:]
+    centre = 2 * middle[..., 1:-1]
+    across, along = (middle[..., 2:] - middle[..., :-2]) / 2, (down - up)[..., 1:-1] / 2
+    corners = down - up
+    return (
+        across,
+        along,
+        middle[..., 2:] - centre + middle[..., :-2],
+        (corners[..., 2:] - corners[..., :-2]) / 4,
+        (up + down)[..., 1:-1] - centre,
+    )
+
+
+DIFFERENCES = (
+    ((0, 0, 0), (-0.5, 0, 0.5), (0, 0, 0)),
+    ((0, -0.5, 0), (0, 0, 0), (0, 0.5, 0)),
+    ((0, 0, 0), (1, -2, 1), (0, 0, 0)),
+    ((0.25, 0, -0.25), (0, 0, 0), (-0.25, 0, 0.25)),
+    ((0, 1, 0), (0, -2, 0), (0, 1, 0)),
+)
 
 
 def smoothed(

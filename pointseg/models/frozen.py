@@ -7,7 +7,8 @@ pixel, at the cost of the coarse maps.
 
 import logging
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 HALVING = (0.25, 0.5, 0.25)  # so that cell i of the halved image lies on pixel 2 i
 
 HeadKind = Literal["auto", "linear", "hidden"]
-Maps = list[Float[Tensor, "b features h w"]]
+Maps = Sequence[Float[Tensor, "b _ _ _"]]
 
 
 def frozen(
@@ -97,7 +98,7 @@ class Frozen(nn.Module):
 
     def filtered(self, images: UInt8[Tensor, "b c h w"]) -> Maps:
         """Those of the filters, which are the same under the symmetries of the image."""
-        with torch.autocast(images.device.type, enabled=False):
+        with _float32(images):
             maps: Maps = self.filters(images)
         return maps
 
@@ -106,7 +107,7 @@ class Frozen(nn.Module):
         if not self.scales:
             return []
         rgb = self.normalised(images)
-        maps = self._maps(rgb)
+        maps = [*self._maps(rgb)]
         for _ in range(1, self.scales):
             rgb = smoothed(rgb, HALVING, every=2)
             maps += self._maps(rgb)
@@ -123,7 +124,7 @@ class Frozen(nn.Module):
         first = len(self.filters.levels) + scale * self._each
         return self.levels[first : first + self._each]
 
-    def normalised(self, images: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b 3 h w"]:
+    def normalised(self, images: UInt8[Tensor, "b _ h w"]) -> Float[Tensor, "b 3 h w"]:
         return (images[:, self.seen] - self.mean) / self.std
 
     def _maps(self, rgb: Float[Tensor, "b 3 h w"]) -> Maps:
@@ -137,12 +138,16 @@ class Frozen(nn.Module):
         return F.pad(images, (0, width, 0, height), mode="replicate")
 
     def forward(self, images: UInt8[Tensor, "b c height width"]) -> Float[Tensor, "b k height width"]:
-        if images.device.type == "cpu" and len(images) > 1 and not torch.compiler.is_exporting():
+        if not torch.compiler.is_exporting() and images.device.type == "cpu" and len(images) > 1:
             return torch.cat([self(image[None]) for image in images])  # its maps fit into a processor's cache
         maps = self.features(images)
-        with torch.autocast(images.device.type, enabled=False):  # a sum over hundreds of features, in float32
+        with _float32(images):  # for a sum over hundreds of features
             logits: Tensor = self.classifier(maps, images.shape[2:])
         return logits
+
+
+def _float32(images: Tensor) -> AbstractContextManager[Any]:
+    return nullcontext() if torch.compiler.is_exporting() else torch.autocast(images.device.type, enabled=False)
 
 
 class Head(nn.Module):
@@ -240,7 +245,7 @@ def read(
     return torch.cat(parts, 1)
 
 
-def added(maps: Maps, levels: Sequence[Level], shape: Shape, stride: int = 1) -> Float[Tensor, "b c h w"]:
+def added(maps: Maps, levels: Sequence[Level], shape: Shape, stride: int = 1) -> Float[Tensor, "b c height width"]:
     """The sum of maps, each linearly interpolated, at every `stride`-th pixel of an image of that shape.
 
     Maps whose cells lie on every 2ⁿ-th pixel are doubled step by step, which is the same as at once and costs less.
@@ -275,7 +280,9 @@ def _doubled(cells: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c height width
     return cells[:, :, :-1, :-1]
 
 
-def _interpolated(cells: Float[Tensor, "b c h w"], level: Level, shape: Shape, stride: int) -> Float[Tensor, "b c h w"]:
+def _interpolated(
+    cells: Float[Tensor, "b c h w"], level: Level, shape: Shape, stride: int
+) -> Float[Tensor, "b c height width"]:
     for axis, size in ((2, shape[0]), (3, shape[1])):
         position = torch.arange(0, size, stride, device=cells.device)
         low, high, part = _between((position - level.offset) / level.stride, cells.shape[axis])

@@ -4,12 +4,12 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from pointseg.models.frozen import Frozen, Maps, read
+from pointseg.models.frozen import Frozen, read
 from pointseg.types import Shape
 
 MARGIN = 64  # pixels of an image scale that filters and encoder are shown around a point
 
-Images = UInt8[Tensor, "b c h w"]
+Images = UInt8[Tensor, "b c _ _"]
 Positions = tuple[Float[Tensor, "n"], Float[Tensor, "n"]]
 """Rows and columns, in the frame of an image."""
 
@@ -52,7 +52,7 @@ def _encoded(
     for shape in {image.shape for image, _ in turned}:  # two, where the images are not square
         chosen = [way for way, (image, _) in enumerate(turned) if image.shape == shape]
         together = network.at_scale(torch.cat([turned[way][0] for way in chosen]), scale)
-        each: list[Maps] = list(zip(*(maps.split(len(images)) for maps in together), strict=True))  # type: ignore[arg-type, no-untyped-call]
+        each = zip(*(maps.split(len(images)) for maps in together), strict=True)  # type: ignore[no-untyped-call]
         for way, maps in zip(chosen, each, strict=True):
             found[way] = read(maps, network.levels_at(scale), crops, *turned[way][1])
     return torch.stack(found, 1)
