@@ -3,7 +3,7 @@
 Scores are mean IoU over land cover, of pixels drawn from the masks; nothing else of the masks is used but the labels of
 the points. *Within a scene*: each tile of the aerial dataset put together, points of it alone. *Across scenes*: its
 images at 512×512, points in the training tiles of each of the four folds, scores on the tiles held out (validation /
-test); and the tiles of other sets, held out by place or date. Contenders: a random forest (500 trees) on the pixel's
+test); and the tiles of other sets, held out by place or date. Contenders: a random forest (200 trees) on the pixel's
 values; the same on scikit-image's `multiscale_basic_features`, as ilastik has it; the same on the mean and deviation of
 SLIC objects; and the heads of `model=frozen` on filters, on the encoder and on both. Forests and heads are given the
 same points. Heads average over the four mirror images, as `flips=true` does.
@@ -61,7 +61,7 @@ class Size(NamedTuple):
 SIZES = {
     "tiny": Size((1,), 1, (2,), (5,), 200, False),
     "quick": Size((1, 7), 2, (2, 10, 40), (5, 20), 2000, False),
-    "full": Size((1, 2, 3, 4, 5, 6, 7, 8), 5, (2, 10, 40), (5, 20, 100, 1000), 3000, True),
+    "full": Size((1, 2, 3, 4, 5, 6, 7, 8), 5, (2, 10, 40), (5, 20, 100), 2000, True),
 }
 
 
@@ -163,7 +163,7 @@ def _objects(image: np.ndarray) -> np.ndarray:
 
 
 def forest(part: str, points: Pixels, classes: int, units: Sequence[str], seed: int) -> Predict:
-    model = RandomForestClassifier(500, random_state=seed, n_jobs=-1)
+    model = RandomForestClassifier(200, random_state=seed, n_jobs=-1)
     model.fit(getattr(points, part), points.labels)
 
     def predict(pixels: Pixels) -> np.ndarray:
