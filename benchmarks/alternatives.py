@@ -194,10 +194,7 @@ def fitted(
     def predict(pixels: Pixels) -> np.ndarray:
         total = 0
         for way in FLIPS:
-            x = pixels.features[:, way, chosen].float()
-            logits = (1 - found.share) * found.linear(x)
-            logits = logits + found.share * found.hidden(x) if found.hidden else logits
-            total = total + logits.softmax(1)
+            total = total + found(pixels.features[:, way, chosen].float()).softmax(1)
         return (total / len(FLIPS)).numpy()
 
     return predict

@@ -182,7 +182,7 @@ def fitted(
 def test_the_choice_is_bent_where_that_predicts_better_and_straight_where_it_does_not() -> None:
     rows, labels = xor(600)
     units = [str(i % 7) for i in range(600)]
-    assert fitted(rows, labels, units).share > 0
+    assert fitted(rows, labels, units).report["hidden"] > 0
     # Each unit has a direction of its own, which a hidden layer learns by heart; common to all is one feature.
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(2, (60,), generator=generator)
@@ -219,7 +219,7 @@ def test_folds_are_of_whole_units_and_about_equal(numbers: list[int]) -> None:
 def test_one_piece_of_ground_holds_nothing_out() -> None:
     rows, labels = drawn(30)
     found = fitted(rows, labels, ["all"] * 30, classes=3)
-    assert found.share == 0
+    assert found.report["hidden"] == 0
     assert found.report["shrinkage"] == pytest.approx(shrinkage(summed(rows, labels)))
     assert "miou_land_cover" not in found.report
 
@@ -227,8 +227,18 @@ def test_one_piece_of_ground_holds_nothing_out() -> None:
 @pytest.mark.parametrize(("kind", "share"), [("linear", 0.0), ("hidden", 1.0)])
 def test_a_head_that_is_asked_for_is_given(kind: head.HeadKind, share: float) -> None:
     found = fitted(*xor(60), [str(i % 6) for i in range(60)], kind)
-    assert found.share == share
+    assert found.report["hidden"] == share
     assert (found.hidden is not None) == (share == 1)
+
+
+def test_a_head_is_as_sure_as_it_is_right_on_ground_held_out() -> None:
+    """Of labels that the features do not tell, every class is as likely, however many features there are."""
+    generator = torch.Generator().manual_seed(0)
+    rows, labels = torch.randn(100, 1, 400, generator=generator), torch.randint(2, (100,), generator=generator)
+    found = fitted(rows, labels, [str(i // 5) for i in range(100)], "linear")
+    assert found.report["temperature"] > 2
+    fresh = found(torch.randn(1000, 400, generator=generator)).softmax(1).amax(1)
+    assert float(fresh.mean()) < 0.75
 
 
 def test_linear_is_features_times_weights() -> None:

@@ -20,11 +20,12 @@ Command = Callable[..., Outcome]
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SMALL = [
-    *("model=unet", "model.weights=null", "crop_size=32", "overlap=8", "batch_size=4", "trainer.accelerator=cpu"),
-    *("+trainer.enable_progress_bar=false", "optimizer.lr=1e-2"),
+    *("crop_size=32", "overlap=8", "batch_size=4", "trainer.accelerator=cpu", "+trainer.enable_progress_bar=false"),
 ]
+TRAINED = ["model=unet", "model.weights=null", "optimizer.lr=1e-2"]
+FROZEN = ["model.encoder=null"]
 SHORT = ["trainer.max_epochs=1", "+trainer.limit_train_batches=2"]
-FIELD = ["dataset.block=8", "crops.number=16", "trainer.max_epochs=8", "trainer.check_val_every_n_epoch=8"]
+FIELD = ["dataset.block=8"]
 EARLIER = {  # runs that a page takes as given, by their folder
     "outputs/first": "train sampler=stratified loss=focal hydra.run.dir=outputs/first",
     "outputs/field": "train experiment=field dataset.images='site/*.tif' points=field.gpkg hydra.run.dir=outputs/field",
@@ -50,9 +51,10 @@ def shortened(arguments: list[str]) -> list[str]:
         "budget=120": "budget=25",
         "dataset.scale=512": "dataset.scale=64",
     }
-    few = {"experiment=best": "crops.number=8", "annotation=suggested": "annotation.distance=1"}
+    few = {"annotation=suggested": "annotation.distance=1"}
+    model = FROZEN if {"experiment=field", "experiment=best", "model=frozen"} & set(arguments) else TRAINED
     also = [few[argument] for argument in arguments if argument in few]
-    return [*(fewer.get(argument, argument) for argument in arguments), *SMALL, *own, *also]
+    return [*(fewer.get(argument, argument) for argument in arguments), *SMALL, *model, *own, *also]
 
 
 @pytest.fixture

@@ -50,6 +50,9 @@ class Linear:
     weight: Float[Tensor, "k f"]
     bias: Float[Tensor, "k"]
 
+    def times(self, factor: float) -> "Linear":
+        return Linear(self.weight * factor, self.bias * factor)
+
     def __call__(self, features: Float[Tensor, "*n f"]) -> Float[Tensor, "*n k"]:
         return features @ self.weight.to(features).T + self.bias.to(features)
 

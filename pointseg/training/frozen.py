@@ -119,8 +119,8 @@ class FrozenSeg(PointSeg):
 
     def install(self, fitted: Fitted) -> None:
         """Give the network this head."""
-        head, share = self.model.classifier, fitted.share
-        set_layer(head.linear, (1 - share) * fitted.linear.weight, (1 - share) * fitted.linear.bias)
+        head = self.model.classifier
+        set_layer(head.linear, fitted.linear.weight, fitted.linear.bias)
         head.bend(0)
         if fitted.hidden:
             inner, outer = fitted.hidden.inner, fitted.hidden.outer
@@ -129,26 +129,21 @@ class FrozenSeg(PointSeg):
             assert head.out is not None
             head.to(self.device)
             set_layer(head.hidden, inner.weight, inner.bias)
-            set_layer([head.out], share * outer.weight, share * outer.bias)
+            set_layer([head.out], outer.weight, outer.bias)
         self.report = fitted.report
 
     def _score(self, rows: Float[Tensor, "n r f"], labels: Int[Tensor, "n"], fitted: Fitted) -> None:
         """The scores of the training points, of those that are kept."""
-        rows = rows[:, 0].float()
-        logits = (1 - fitted.share) * fitted.linear(rows)
-        if fitted.hidden:
-            logits = logits + fitted.share * fitted.hidden(rows)
-        logits, labels = logits.to(self.device), labels.to(self.device)
+        logits, labels = fitted(rows[:, 0].float()).to(self.device), labels.to(self.device)
         if self.trainer.is_global_zero:  # the scores are summed over the processes
             self.point_metrics.update(logits, labels)
             self.point_loss.update(torch.nn.functional.cross_entropy(logits, labels), weight=len(labels))
 
     def _say(self, fitted: Fitted) -> None:
         report = fitted.report
-        head = {0.0: "a linear head", 1.0: "a hidden layer"}.get(
-            fitted.share, "the mean of a linear head and a hidden layer"
-        )
-        log.info("Head: %s, covariance shrunken by %.2f", head, report["shrinkage"])
+        names = {0.0: "linear", 1.0: "a hidden layer"}
+        head = names.get(report["hidden"], "the mean of a linear one and a hidden layer")
+        log.info("Head: %s; covariance shrunken by %.2f", head, report["shrinkage"])
         if "folds" in report:
             low, high = report["interval"]
             log.info(

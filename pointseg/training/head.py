@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from pointseg import metrics
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 
 FOLDS = 5
 SHRINKAGES = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.85, 0.95)
+TEMPERATURES = (0.5, 10.0)
 SHARES = (0.0, 0.5, 1.0)  # of the hidden layer in the mean of both heads' logits
 
 
@@ -38,12 +40,15 @@ class Sample:
 
 @dataclass(frozen=True)
 class Fitted:
-    """Logits are (1 − share) · linear + share · hidden. report: what was chosen, and by which scores."""
+    """Logits are the sum of both. report: what was chosen, and by which scores."""
 
     linear: Linear
     hidden: Hidden | None
-    share: float
     report: dict[str, Any]
+
+    def __call__(self, features: Float[Tensor, "*n f"]) -> Float[Tensor, "*n k"]:
+        logits = self.linear(features)
+        return logits + self.hidden(features) if self.hidden else logits
 
 
 def fit_head(
@@ -63,8 +68,12 @@ def fit_head(
     candidates = SHARES if kind == "auto" else (float(kind == "hidden"),)
     report: dict[str, Any] = {"points": int(moments.counts.sum()), "features": moments.sums.shape[1]}
     if len(set(folds)) > 1:
-        scores, confusions = _cross_validated(sample, folds, class_weights, land_cover, candidates, seed)
+        logits = _of_held_out(sample, folds, class_weights, candidates, seed)
+        confusions = {key: _confusion(found, sample.labels) for key, found in logits.items()}
+        land = np.array(land_cover)
+        scores = {key: float(np.nanmean(metrics.ious(c[None])[0][land])) for key, c in confusions.items()}
         (amount, share), best = max(scores.items(), key=lambda item: item[1])
+        temperature = _temperature(logits[amount, share], sample.labels, class_weights)
         interval = metrics.interval(torch.from_numpy(confusions[amount, share]), land_cover)
         report |= {
             "units_held_out": len(set(sample.units)),
@@ -74,11 +83,13 @@ def fit_head(
             "tried": [{"shrinkage": s, "hidden": h, "miou_land_cover": score} for (s, h), score in scores.items()],
         }
     else:
-        amount, share = shrinkage(moments), 1.0 if kind == "hidden" else 0.0
-    report |= {"shrinkage": amount, "hidden": share}
-    linear = discriminant(moments, amount, class_weights)
-    hidden = fit_hidden(sample.rows, sample.labels, class_weights.float(), seed) if share else None
-    return Fitted(linear, hidden, share, report)
+        amount, share, temperature = shrinkage(moments), float(kind == "hidden"), 1.0
+    report |= {"shrinkage": amount, "hidden": share, "temperature": temperature}
+    linear = discriminant(moments, amount, class_weights).times((1 - share) / temperature)
+    if not share:
+        return Fitted(linear, None, report)
+    hidden = fit_hidden(sample.rows, sample.labels, class_weights.float(), seed)
+    return Fitted(linear, hidden.times(share / temperature), report)
 
 
 def assign(units: Sequence[str]) -> Int[np.ndarray, "n"]:
@@ -92,39 +103,51 @@ def assign(units: Sequence[str]) -> Int[np.ndarray, "n"]:
     return np.array([fold_of[unit] for unit in units], np.int64)
 
 
-def _cross_validated(
+def _of_held_out(
     sample: Sample,
     folds: Int[np.ndarray, "n"],
     class_weights: Float[Tensor, "k"],
-    land_cover: Sequence[bool],
     shares: Sequence[float],
     seed: int,
-) -> tuple[dict[tuple[float, float], float], dict[tuple[float, float], Int[np.ndarray, "k k"]]]:
-    """The mean IoU over land cover, and the confusion, of each (shrinkage, share) at points of the folds held out."""
+) -> dict[tuple[float, float], Float[Tensor, "n r k"]]:
+    """The logits that each (shrinkage, share) gives the points, fitted to the other folds."""
     classes = len(class_weights)
-    parts = {}
-    for fold in sorted(set(folds)):
-        parts[fold] = Moments.zero(classes, sample.rows.shape[2])
-        held = torch.from_numpy(folds == fold)
-        parts[fold].add(sample.rows[held], sample.labels[held])
-    total = Moments(*(sum(column) for column in zip(*(part.parts() for part in parts.values()), strict=True)))
-    confusions: dict[tuple[float, float], np.ndarray] = {}
+    parts = {fold: Moments.zero(classes, sample.rows.shape[2]) for fold in sorted(set(folds))}
     for fold, part in parts.items():
         held = torch.from_numpy(folds == fold)
-        rows, truth = sample.rows[held].float(), sample.labels[held]
-        bent = None
+        part.add(sample.rows[held], sample.labels[held])
+    total = Moments(*(sum(column) for column in zip(*(part.parts() for part in parts.values()), strict=True)))
+    amounts = SHRINKAGES if min(shares) < 1 else SHRINKAGES[:1]
+    shape = (*sample.rows.shape[:2], classes)
+    logits = {(amount, share): torch.empty(shape) for amount in amounts for share in shares}
+    for fold, part in parts.items():
+        held = torch.from_numpy(folds == fold)
+        rows = sample.rows[held].float()
+        bent: Tensor | float = 0.0
         if any(shares):
             bent = fit_hidden(sample.rows[~held], sample.labels[~held], class_weights.float(), seed)(rows)
-        amounts = SHRINKAGES if min(shares) < 1 else SHRINKAGES[:1]
-        without = total.without(part)
         for amount in amounts:
-            straight = discriminant(without, amount, class_weights)(rows)
+            straight = discriminant(total.without(part), amount, class_weights)(rows)
             for share in shares:
-                logits = straight if bent is None else (1 - share) * straight + share * bent
-                predicted = logits.softmax(2).mean(1).argmax(1)
-                counted = torch.bincount(truth * classes + predicted, minlength=classes**2).view(classes, classes)
-                key = (amount, share)
-                confusions[key] = confusions.get(key, 0) + counted.numpy()
-    land = np.array(land_cover)
-    scores = {key: float(np.nanmean(metrics.ious(found[None])[0][land])) for key, found in confusions.items()}
-    return scores, confusions
+                logits[amount, share][held] = (1 - share) * straight + share * bent
+    return logits
+
+
+def _confusion(logits: Float[Tensor, "n r k"], labels: Int[Tensor, "n"]) -> Int[np.ndarray, "k k"]:
+    classes = logits.shape[2]
+    predicted = logits.softmax(2).mean(1).argmax(1)
+    return torch.bincount(labels * classes + predicted, minlength=classes**2).view(classes, classes).numpy()
+
+
+def _temperature(logits: Float[Tensor, "n r k"], labels: Int[Tensor, "n"], class_weights: Float[Tensor, "k"]) -> float:
+    """What the logits are divided by, so that probabilities at points held out are the most likely (Guo et al. 2017).
+
+    A head fitted to few points is surer of itself than it is right.
+    """
+    weights = class_weights[labels]
+
+    def loss(logarithm: float) -> float:
+        found = (logits / np.exp(logarithm)).softmax(2).mean(1).gather(1, labels[:, None])[:, 0]
+        return float(-(weights * found.clamp(min=torch.finfo(torch.float32).tiny).log()).sum() / weights.sum())
+
+    return float(np.exp(minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded").x))

@@ -20,6 +20,9 @@ class Hidden:
     inner: Linear
     outer: Linear
 
+    def times(self, factor: float) -> "Hidden":
+        return Hidden(self.inner, self.outer.times(factor))
+
     def __call__(self, features: Float[Tensor, "*n f"]) -> Float[Tensor, "*n k"]:
         return self.outer(self.inner(features).relu())
 

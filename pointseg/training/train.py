@@ -168,6 +168,9 @@ def make_trainer(config: TrainConfig, **facts: Any) -> Trainer:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # PointData is
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")  # Lightning 2.6 with torch 2.15
+    # Of frozen networks, as they are meant to be.
+    warnings.filterwarnings("ignore", message=".*`LightningModule.configure_optimizers` returned `None`.*")
+    warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
     for part in ("pytorch", "fabric"):
         logging.getLogger(f"lightning.{part}").setLevel(logging.WARNING)  # its tips; the device is said below
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")  # it logs by the epoch then
