@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from beartype import BeartypeConf
 from beartype.door import is_bearable
@@ -155,6 +155,8 @@ def _check_value(where: str, value: object, hint: Any) -> None:
     numeric = hint in (int, float, int | float, int | None)
     if not is_bearable(value, hint, conf=TOWER) or (numeric and isinstance(value, bool)):
         wanted = getattr(hint, "__name__", None) if inspect.isclass(hint) else None
+        if get_origin(hint) is Literal:
+            wanted = ", ".join(map(str, get_args(hint)))
         advice = "" if "." in where else "; conf/train.yaml says what it is"
         raise InputError(f"{where}={value}: expected {wanted or str(hint).replace('typing.', '')}{advice}.")
 

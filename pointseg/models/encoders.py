@@ -137,9 +137,13 @@ def _timm(name: str, weights: str | None) -> Encoder:
         raise
     except Exception as error:  # timm, its downloads and its files each raise their own
         reason = " ".join(str(error).split())[:REASON]
+        advice = {
+            None: "Give another encoder.",
+            DEFAULT: "Give another encoder, or its weights as a file with model.weights=<file> or null (random).",
+        }
         raise InputError(
             f"model.encoder={TIMM}{name}, model.weights={weights}: timm refuses ({type(error).__name__}: {reason}). "
-            "Give another encoder; weights that cannot be downloaded can be given as a file with model.weights=<file>."
+            + advice.get(weights, "Give weights of this very encoder, as timm publishes them.")
         ) from error
     config = body.pretrained_cfg
     if weights is not None and (licence := config.get("license")) not in FREE:

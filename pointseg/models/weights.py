@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.models import get_model_weights, get_weight, list_models
 
-from pointseg.errors import InputError, reading
+from pointseg.errors import SHOWN, InputError, reading
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ def load_weights(network: N, weights: str | None, architecture: str, left_out: t
     weights: None; a path (a file of an encoder alone leaves the head new); or torchvision's name, whole
         ("ResNet50_Weights.IMAGENET1K_V2") or, for `architecture`, short ("COCO_WITH_VOC_LABELS_V1").
     left_out: beginnings of the keys of a file that the network does without.
-    Raises InputError, naming every key, where anything else is missing, superfluous or of another shape.
+    Raises InputError, naming the keys, where anything else is missing, superfluous or of another shape.
     """
     if weights is None:
         return network
@@ -44,7 +44,7 @@ def load_weights(network: N, weights: str | None, architecture: str, left_out: t
     else:
         state = {key: value for key, value in state.items() if not key.startswith(left_out)}
         optional = {key for key in network.state_dict() if key.startswith(left_out)}
-    _load(network, state, optional, weights)
+    _load(network, state, optional, weights, architecture)
     return network
 
 
@@ -128,7 +128,11 @@ def _rebanded(weight: Float[Tensor, "out 3 h w"], bands: int) -> Float[Tensor, "
     return (weight.sum(1, keepdim=True) / bands).expand(-1, bands, -1, -1).clone()
 
 
-def _load(network: nn.Module, state: State, optional: set[str], weights: str) -> None:
+def _listed(keys: set[str]) -> str:
+    return ", ".join(sorted(keys)[:SHOWN]) + (", …" if len(keys) > SHOWN else "")
+
+
+def _load(network: nn.Module, state: State, optional: set[str], weights: str, architecture: str) -> None:
     own = network.state_dict()
     state = {key: value for key, value in state.items() if not key.startswith("aux_classifier.")}
     first = next(f"{name}.weight" for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d))
@@ -145,9 +149,9 @@ def _load(network: nn.Module, state: State, optional: set[str], weights: str) ->
         "of another shape": reshaped - other_classes,
     }
     if any(faults.values()):
-        lines = [f"  {what}: {', '.join(sorted(keys))}" for what, keys in faults.items() if keys]
+        lines = [f"  {what} ({len(keys)}): {_listed(keys)}" for what, keys in faults.items() if keys]
         raise InputError(
-            f"model.weights={weights}: do not fit {type(network).__name__}:\n" + "\n".join(lines) + "\n"
+            f"model.weights={weights}: do not fit {architecture}:\n" + "\n".join(lines) + "\n"
             "Give the weights of this architecture, or model.weights=null."
         )
     network.load_state_dict({key: value for key, value in state.items() if key not in reshaped}, strict=False)

@@ -120,7 +120,7 @@ class Keeper(Checkpoint):
         now = time.monotonic()
         self.seconds, self._since = self.seconds + now - self._since, now
         trainer.save_checkpoint(self.folder / "last.ckpt")
-        self.step = trainer.global_step
+        self.step = _step(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, PointSeg)
@@ -153,6 +153,11 @@ class Keeper(Checkpoint):
         runs.write_scores(self.folder, val={"best": best, "final": history[-1]}, history=history)
 
 
+def _step(trainer: Trainer) -> int:
+    """The steps of the optimiser; of a head that is fitted without one, the batches."""
+    return trainer.global_step or trainer.fit_loop.epoch_loop.batch_progress.total.completed
+
+
 def _next_is_a_batch(trainer: Trainer, done: int) -> bool:
     """Whether after `done` batches of an epoch a step is complete, and no validation and no epoch's end follow.
 
@@ -172,7 +177,7 @@ def begin(cfg: DictConfig, resume: bool, folder: Path) -> Path | None:
     if processes.rank():  # the first has begun the run
         return last if resume and last.exists() else None
     if file.exists():
-        if not resume:
+        if not resume and (trained or (folder / "points").exists()):  # else it was refused at its start
             raise InputError(
                 f"{folder} already holds a run; go on with it with resume=true, give another folder with "
                 "hydra.run.dir=<folder>, or remove it."

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 FOLDS = 5
 SHRINKAGES = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.85, 0.95)
-TEMPERATURES = (0.5, 10.0)
+TEMPERATURES = (1.0, 20.0)
 SHARES = (0.0, 0.5, 1.0)  # of the hidden layer in the mean of both heads' logits
 
 
@@ -67,22 +67,28 @@ def fit_head(
     folds = assign(sample.units)
     candidates = SHARES if kind == "auto" else (float(kind == "hidden"),)
     report: dict[str, Any] = {"points": int(moments.counts.sum()), "features": moments.sums.shape[1]}
-    if len(set(folds)) > 1:
-        logits = _of_held_out(sample, folds, class_weights, candidates, seed)
-        confusions = {key: _confusion(found, sample.labels) for key, found in logits.items()}
+    judged = _learnable(folds, sample.labels)
+    if len(set(sample.labels[judged].tolist())) > 1:
+        log.info("Choosing the head by points on ground held out in turn (%d folds) …", len(set(folds)))
+        found = _of_held_out(sample, folds, class_weights, candidates, seed)
+        logits = {key: values[judged] for key, values in found.items()}
+        labels = sample.labels[judged]
+        confusions = {key: _confusion(values, labels) for key, values in logits.items()}
         land = np.array(land_cover)
         scores = {key: float(np.nanmean(metrics.ious(c[None])[0][land])) for key, c in confusions.items()}
-        (amount, share), best = max(scores.items(), key=lambda item: item[1])
-        temperature = _temperature(logits[amount, share], sample.labels, class_weights)
+        # Of those that few points cannot tell apart, the one that is shrunken most, and the mean before either head.
+        amount, share = max(scores, key=lambda key: (scores[key], key[0], key[1] == 0.5))
+        temperature = _temperature(logits[amount, share], labels, class_weights)
         interval = metrics.interval(torch.from_numpy(confusions[amount, share]), land_cover)
         report |= {
             "units_held_out": len(set(sample.units)),
             "folds": len(set(folds)),
-            "miou_land_cover": best,
+            "miou_land_cover": scores[amount, share],
             "interval": [interval[f"miou_land_cover/{end}"] for end in ("low", "high")],
             "tried": [{"shrinkage": s, "hidden": h, "miou_land_cover": score} for (s, h), score in scores.items()],
         }
     else:
+        log.info("Too few pieces of ground have points to hold one out: the head is shrunken by their number alone")
         amount, share, temperature = shrinkage(moments), float(kind == "hidden"), 1.0
     report |= {"shrinkage": amount, "hidden": share, "temperature": temperature}
     linear = discriminant(moments, amount, class_weights).times((1 - share) / temperature)
@@ -90,6 +96,12 @@ def fit_head(
         return Fitted(linear, None, report)
     hidden = fit_hidden(sample.rows, sample.labels, class_weights.float(), seed)
     return Fitted(linear, hidden.times(share / temperature), report)
+
+
+def _learnable(folds: Int[np.ndarray, "n"], labels: Int[Tensor, "n"]) -> Bool[Tensor, "n"]:
+    """Whether a point's class has points in another fold: a head fitted without its own cannot know others."""
+    folds_of = [{int(fold) for fold in folds[labels.numpy() == label]} for label in range(int(labels.max()) + 1)]
+    return torch.tensor([len(folds_of[label]) > 1 for label in labels.tolist()])
 
 
 def assign(units: Sequence[str]) -> Int[np.ndarray, "n"]:

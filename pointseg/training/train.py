@@ -103,7 +103,7 @@ def _fit(trainer: Trainer, system: PointSeg, data: PointData, keeper: Keeper, ch
         epochs = trainer.max_epochs or 1
         log.warning(
             "Stopped in epoch %d of %s at step %d. %s",
-            *(min(trainer.current_epoch + 1, epochs), epochs, trainer.global_step, _remedy(trainer, keeper)),
+            *(min(trainer.current_epoch + 1, epochs), epochs, keeper.step, _remedy(trainer, keeper)),
         )
         raise keeper.exit from None
     except InputError:
