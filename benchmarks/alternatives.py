@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
@@ -373,16 +374,24 @@ def run(size: Size, folder: Path) -> str:
     few = [budget for budget in size.budgets if budget <= 100]
     others = (across(size, network, data, min(size.draws, 3), few) for data in (other_images(beside) if beside else ()))
     rows = []
-    with (outputs / "rows.jsonl").open("w") as file_:
+    with (outputs / "rows.jsonl").open("w") as kept:
         for row in chain(
             across(size, network, aerial_images(), size.draws, size.budgets), within(size, network), *others
         ):
             rows.append(row)
-            file_.write(json.dumps(row) + "\n")
-            file_.flush()
+            kept.write(json.dumps(row) + "\n")
+            kept.flush()
     if size.others:
-        picture(rows).savefig(folder / "alternatives.png")
+        write(rows, folder)
     return report(rows)
+
+
+def write(rows: Sequence[dict[str, Any]], folder: Path) -> None:
+    """The means as alternatives.csv, of which the documents' tables are made, and a picture of them in docs/."""
+    table_ = pd.DataFrame(rows).groupby(["footing", "how", "count", "contender"], sort=False)
+    means = table_.agg(miou=("miou", "mean"), estimated=("estimated", "mean"), n=("miou", "size"))
+    means.round(4).to_csv(folder / "alternatives.csv")
+    picture(rows).savefig(folder.parent / "docs/alternatives.png")
 
 
 def report(rows: Sequence[dict[str, Any]]) -> str:

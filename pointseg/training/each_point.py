@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Int
-from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from pointseg.imagery.crops import read
@@ -16,8 +15,8 @@ from pointseg.types import Batch, Points, Scene, Shape, Window
 
 CORES = (1, 64, 128, 256, 512, 1024)  # sides of the part of a window that may hold its points
 
-PlacedBatch = tuple[Batch, Int[Tensor, "n 3"]]
-"""A batch, and the scene (its index in the training split), row and column of each of its points."""
+PlacedBatch = Sequence[Any]
+"""A Batch, and for each of its points (n, 3): the scene (its index in the training split), row and column."""
 
 
 class Part(NamedTuple):

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, distributed
 
 from pointseg.models.frozen import Frozen, set_layer
@@ -61,7 +60,7 @@ class FrozenSeg(PointSeg):
 
     def training_step(self, batch: PlacedBatch, index: int) -> None:  # type: ignore[override]
         (images, points, labels), places = (batch[0].images, batch[0].points, batch[0].labels), batch[1]
-        if not len(labels):
+        if self.report or not len(labels):
             return
         with torch.no_grad():
             for start in range(0, len(labels), CHUNK):
@@ -74,10 +73,9 @@ class FrozenSeg(PointSeg):
         chosen = uniform(places) < self.kept_share
         self.sample.append((rows[chosen, : self.sampled_ways].half(), labels[chosen], places[chosen]))
 
-    def on_validation_start(self) -> None:
-        if self.trainer.state.fn == TrainerFn.FITTING and not self.report:
+    def on_train_batch_end(self, outputs: Any, batch: PlacedBatch, batch_idx: int) -> None:
+        if self.trainer.is_last_batch and not self.report:  # before the validation
             self._solve()
-        super().on_validation_start()
 
     def _solve(self) -> None:
         moments, sample = self._of_all_processes()
