@@ -33,6 +33,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.common import table
+from benchmarks.field import put_together
 from pointseg import metrics
 from pointseg.annotation.drawn import draw
 from pointseg.config import CONF, construct
@@ -228,19 +229,11 @@ def aerial(**options: Any) -> Dataset:
     return dataset
 
 
-def put_together(tile: int) -> tuple[np.ndarray, np.ndarray]:
-    scenes = {scene.id: scene for split in aerial(unlabeled="ignore").splits.values() for scene in split}
-    parts = [scenes[f"Tile {tile}/image_part_{part:03}"] for part in range(1, 10)]
-    images, masks = zip(*((part.image(whole(part)), part.mask(whole(part))) for part in parts), strict=True)
-    joined = [np.concatenate([np.concatenate(x[row : row + 3], 1) for row in (0, 3, 6)]) for x in (images, masks)]
-    return joined[0], joined[1]
-
-
 def within(size: Size, network: Frozen) -> Iterator[dict[str, Any]]:
     """Each tile put together; equally many points of each class, and as many at random."""
     classes = 5
     for tile in size.tiles:
-        image, mask = put_together(tile)
+        _, image, mask = put_together(tile)
         rng = np.random.default_rng(tile)
         labelled = rng.permutation(np.flatnonzero(mask != IGNORE))
         scored, pool = labelled[: size.scored], [labelled[size.scored : size.scored + 200 * size.draws]]

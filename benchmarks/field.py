@@ -31,7 +31,7 @@ from pointseg.types import IGNORE, Dataset, whole
 TILE = 7
 CRS = "EPSG:32640"  # UTM zone 40 north, where Dubai lies; the dataset says neither place nor scale
 TRANSFORM = from_origin(325_000, 2_785_000, 0.5, 0.5)
-TILE_SIZE, OVERLAP = 256, 64  # of the windows: experiment=field's
+TILE_SIZE, OVERLAP = 256, 64  # of the windows: experiment=trained_field's
 
 
 def main() -> None:
@@ -49,19 +49,19 @@ def main() -> None:
     run, scene = f"run={folder}/run", f"input={folder}/scene.tif"
     points = [f"dataset.images={folder}/scene.tif", f"points={folder}/points.gpkg", "annotation.column=class"]
     seeded = [f"seed={arguments.seed}", f"model.weights={arguments.weights}"]
-    command("train", "experiment=field", *points, *seeded, f"hydra.run.dir={folder}/run", "resume=true")
+    command("train", "experiment=trained_field", *points, *seeded, f"hydra.run.dir={folder}/run", "resume=true")
     command("predict", run, scene, f"output={folder}/map.tif", "probabilities=true", "calibrated=false")
     command("calibrate", run, scene, "prior=estimate")
     command("predict", run, scene, f"output={folder}/calibrated.tif")
     (Path(__file__).parent / "field.md").write_text(report(folder, arguments, dataset, mask))
 
 
-def put_together() -> tuple[Dataset, np.ndarray, np.ndarray]:
+def put_together(tile: int = TILE) -> tuple[Dataset, np.ndarray, np.ndarray]:
     """The dataset without "Unlabeled", and the image (h, w, 3) and mask (h, w) of the whole tile."""
     content = OmegaConf.load(CONF / "dataset/aerial.yaml")
     dataset: Dataset = construct(dict(OmegaConf.merge(content, {"unlabeled": "ignore"})))
     scenes = {scene.id: scene for split in dataset.splits.values() for scene in split}
-    parts = [scenes[f"Tile {TILE}/image_part_{part:03}"] for part in range(1, 10)]
+    parts = [scenes[f"Tile {tile}/image_part_{part:03}"] for part in range(1, 10)]
     images, masks = zip(*((part.image(whole(part)), part.mask(whole(part))) for part in parts), strict=True)
     return dataset, _joined(images), _joined(masks)
 

@@ -5,7 +5,6 @@ interpolated and added. As interpolation and a linear map commute, this is the s
 pixel, at the cost of the coarse maps.
 """
 
-import logging
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
@@ -21,8 +20,6 @@ from pointseg.models.encoders import Encoder, Level, build_encoder
 from pointseg.models.filters import Filters, smoothed
 from pointseg.models.weights import load_weights
 from pointseg.types import RGB, Bands, Shape
-
-log = logging.getLogger(__name__)
 
 HALVING = (0.25, 0.5, 0.25)  # so that cell i of the halved image lies on pixel 2 i
 

@@ -93,8 +93,8 @@ def discriminant(moments: Moments, shrinkage: float, class_weights: Float[Tensor
 def shrinkage(moments: Moments) -> float:
     """How far to shrink where nothing can be held out to choose it by: the root of the oracle approximating shrinkage.
 
-    Chen et al. 2010, equation 23. That is for the ground the points lie on; more is better for other ground, and by
-    how much was found on the aerial dataset (docs/frozen.md).
+    Chen et al. 2010, equation 23. That is for the ground the points lie on; more is better for other ground, as was
+    found on the aerial dataset.
     """
     _, scale = standardisation(moments)
     n, p = float(moments.counts.sum()), int((scale > 0).sum())

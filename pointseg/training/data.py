@@ -92,6 +92,16 @@ class Epoch(Sampler[list[Request]]):
             yield [crops[i] for i in order[start:end][rank::ranks]]
 
 
+def batched(crops: Sequence[tuple[np.ndarray, Points]], scenes: tuple[str, ...]) -> Batch:
+    """Images of one size (h, w, c), each with the points in its own frame, as a batch."""
+    images = torch.from_numpy(np.stack([image for image, _ in crops])).permute(0, 3, 1, 2)
+    positions = [
+        np.stack([np.full(len(points), i), points.rows, points.cols], 1) for i, (_, points) in enumerate(crops)
+    ]
+    labels = np.concatenate([points.labels for _, points in crops])
+    return Batch(images, torch.from_numpy(np.concatenate(positions)).float(), torch.from_numpy(labels), scenes)
+
+
 class Crops(torch.utils.data.Dataset[Batch]):
     """Requests → batches: the crop is read and augmented together with its points."""
 
@@ -100,13 +110,7 @@ class Crops(torch.utils.data.Dataset[Batch]):
 
     def __getitem__(self, requests: list[Request]) -> Batch:
         crops = [self._crop(request) for request in requests]
-        images = torch.from_numpy(np.stack([image for image, _ in crops])).permute(0, 3, 1, 2)
-        positions = [
-            np.stack([np.full(len(points), i), points.rows, points.cols], 1) for i, (_, points) in enumerate(crops)
-        ]
-        labels = np.concatenate([points.labels for _, points in crops])
-        scenes = tuple(self.scenes[request.crop.scene].id for request in requests)
-        return Batch(images, torch.from_numpy(np.concatenate(positions)).float(), torch.from_numpy(labels), scenes)
+        return batched(crops, tuple(self.scenes[request.crop.scene].id for request in requests))
 
     def _crop(self, request: Request) -> tuple[np.ndarray, Points]:
         index, window, anchor = request.crop

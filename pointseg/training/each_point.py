@@ -10,8 +10,8 @@ from jaxtyping import Int
 from torch.utils.data import DataLoader, Sampler
 
 from pointseg.imagery.crops import read
-from pointseg.training.data import PointData, place
-from pointseg.types import Batch, Points, Scene, Shape, Window
+from pointseg.training.data import PointData, batched, place
+from pointseg.types import Points, Scene, Shape, Window
 
 CORES = (1, 64, 128, 256, 512, 1024)  # sides of the part of a window that may hold its points
 
@@ -112,18 +112,12 @@ class _Parts(torch.utils.data.Dataset[PlacedBatch]):
         self.scenes, self.points = scenes, points
 
     def __getitem__(self, parts: list[Part]) -> PlacedBatch:
-        images = torch.from_numpy(np.stack([read(self.scenes[part.scene], part.window) for part in parts]))
-        positions, labels, places = [], [], []
-        for i, (scene, window, own) in enumerate(parts):
+        crops, places = [], []
+        for scene, window, own in parts:
             points = self.points[scene]
             rows, cols = points.rows[own], points.cols[own]
-            positions.append(np.stack([np.full(len(own), i), rows - window.row, cols - window.col], 1))
+            moved = Points(rows - window.row, cols - window.col, points.labels[own])
+            crops.append((read(self.scenes[scene], window), moved))
             places.append(np.stack([np.full(len(own), scene), rows.round(), cols.round()], 1).astype(np.int64))
-            labels.append(points.labels[own])
-        batch = Batch(
-            images.permute(0, 3, 1, 2),
-            torch.from_numpy(np.concatenate(positions)).float(),
-            torch.from_numpy(np.concatenate(labels)),
-            tuple(self.scenes[part.scene].id for part in parts),
-        )
+        batch = batched(crops, tuple(self.scenes[part.scene].id for part in parts))
         return batch, torch.from_numpy(np.concatenate(places))

@@ -50,7 +50,7 @@ def build(config: TrainConfig, folder: Path) -> tuple[PointData, PointSeg]:
     dataset, annotator = build_dataset(config)
     # Before the points: weights that do not fit are found at once.
     model = build_network(config.model, len(dataset.classes), dataset.bands)
-    once = isinstance(model, Frozen)  # fitted to all points at once
+    # Of frozen features, a head is fitted to all points at once.
     data = (partial(EachPointOnce, margin=margin(model, config.crop_size)) if isinstance(model, Frozen) else PointData)(
         dataset,
         annotator,
@@ -64,7 +64,7 @@ def build(config: TrainConfig, folder: Path) -> tuple[PointData, PointSeg]:
     )
     data.prepare_data()
     data.setup("fit")
-    system = (FrozenSeg if once else PointSeg)(
+    system = (FrozenSeg if isinstance(model, Frozen) else PointSeg)(
         model,
         construct(config.loss, counts=data.counts, classes=len(dataset.classes)),
         lambda parameters: construct(config.optimizer, params=parameters),
