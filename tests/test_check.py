@@ -21,7 +21,7 @@ from pointseg.datasets.folder import _files
 from pointseg.errors import Faults, InputError, InputErrorGroup, reading, single
 from pointseg.evaluation.agreement import agreement, border_pairs
 from pointseg.evaluation.check import check
-from pointseg.imagery.rasters import find
+from pointseg.imagery.paths import find
 from pointseg.types import IGNORE, Scene
 from tests.conftest import COLOURS, ArrayScene, Outcome
 from tests.site import NAMES, frame, pixels, write_image

@@ -16,6 +16,7 @@ from rasterio.transform import Affine
 
 from pointseg import plots
 from pointseg.files import writing
+from pointseg.imagery.paths import TAG
 from pointseg.imagery.rasters import Raster, reduced
 from pointseg.prediction.trained import Trained
 from pointseg.types import IGNORE, Points
@@ -24,7 +25,6 @@ log = logging.getLogger(__name__)
 logging.getLogger("pyogrio").setLevel(logging.WARNING)  # it counts records
 
 PREVIEW = 1000  # pixels to which the longer side of a scene is reduced in a picture of it
-TAG = "POINTSEG"  # the metadata entry that says what made a map
 BLOCK = 512  # side in pixels of a GeoTIFF's internal tiles
 COG = {"compress": "DEFLATE", "blocksize": BLOCK, "bigtiff": "IF_SAFER"}
 
