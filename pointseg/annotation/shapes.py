@@ -53,7 +53,9 @@ def _strips(geometry: shapely.Geometry, size: Shape) -> Iterator[tuple[Int[np.nd
     for first in range(top, bottom, height):
         shape = (min(height, bottom - first), right - left)
         if min(shape) > 0:
-            burnt = rasterio.features.rasterize([geometry], shape, transform=Affine.translation(left, first))
+            moved = Affine.translation(left, first)
+            crossed = shapely.get_dimensions(geometry) == 1  # a thin line holds no centres
+            burnt = rasterio.features.rasterize([geometry], shape, transform=moved, all_touched=crossed)
             row, col = np.nonzero(burnt)
             yield row + first, col + left
 
