@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from pointseg.annotation import names, places, wording
+from pointseg.annotation import identity, names, places, wording
 from pointseg.annotation.readers import files
 from pointseg.annotation.readers.labels import Columns, Labels
 from pointseg.errors import Faults, InputError
@@ -81,9 +81,12 @@ class Given:
         used = self._by_rules(listed, outside, drawn, scenes)
         unnamed = total - len(table)
         if used.empty:
+            why = (
+                f"Is the CRS right? {wording.extents(scenes)}." if len(outside) else "Fill in their column of classes."
+            )
             raise InputError(
                 f"{listed}: none of its {total} labels can be used: {unnamed} have no class, {len(outside)} lie in no "
-                f"scene ({wording.extents(scenes)}). Is the CRS right?"
+                f"scene. {why}"
             )
         log.info(
             "%s: %d labels, %d without a class, %d outside; %d labelled pixels in %d of %d scenes",
@@ -109,19 +112,20 @@ class Given:
                     found += [replace(place, lines=place.lines + first) for place in places.find(part, scenes)]
                 first += len(part.frame)
         placed = places.pixels(found, spelled, scenes, self.per_shape)
-        return self._once(placed[places.in_scene(placed, scenes)].reset_index(drop=True))
+        return self._once(placed[places.in_scene(placed, scenes)].reset_index(drop=True), scenes)
 
-    def _once(self, placed: pd.DataFrame) -> pd.DataFrame:
-        """Says of labels that lie in several scenes, and leaves them in those that `several` allows."""
-        count = placed.groupby("line")["scene"].nunique()
-        if not (count > 1).any():
+    def _once(self, placed: pd.DataFrame, scenes: Sequence[Raster]) -> pd.DataFrame:
+        """Says of labels whose ground several scenes show, and leaves them in those that `several` allows."""
+        again = identity.shown_before(placed, scenes)
+        labels = placed["line"][again].nunique()
+        if not labels:
             return placed
-        message = f"{(count > 1).sum()} of {len(count)} labels lie in several scenes, {count.max()} at the most"
+        message = f"{labels} of {placed['line'].nunique()} labels lie on ground that several scenes show"
         if self.several == "refuse":
             raise InputError(f"{message}; choose annotation.several=first or all, or a column in annotation.scene.")
         if self.several == "first":
-            log.info("%s; each is used in the first of its scenes.", message)
-            return placed[placed["scene"] == placed.groupby("line")["scene"].transform("min")].reset_index(drop=True)
+            log.info("%s; they are used in the first of these.", message)
+            return placed[~again].reset_index(drop=True)
         log.warning(
             "%s, and are used in each. If what they name has changed between images, choose with "
             "annotation.several=first or annotation.scene.",
@@ -137,6 +141,8 @@ class Given:
         drawn = (rank.reindex(placed.index) < self.per_shape) & (usable | (rank == 0))
         if shapes := placed["line"][placed["shape"]].nunique():
             log.info("%d lines and polygons: %d pixels drawn", shapes, (drawn & usable & placed["shape"]).sum())
+        if overlapping := placed["line"][placed["contested"]].nunique():
+            log.warning("%d lines and polygons overlap those of other classes; there they give no pixels", overlapping)
         return placed[drawn | ~placed["shape"]]
 
     def _by_rules(

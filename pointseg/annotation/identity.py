@@ -102,3 +102,20 @@ def elsewhere(rasters: Sequence[Raster]) -> Callable[[Place], list[Place]]:
         return found
 
     return find
+
+
+def shown_before(placed: pd.DataFrame, rasters: Sequence[Raster]) -> np.ndarray:
+    """Which of the pixels (line, scene, row, col) lie on ground that an earlier raster shows of the same label."""
+    found = np.zeros(len(placed), bool)
+    scenes = placed.groupby("line")["scene"].unique()
+    pairs = {(i, j) for several in scenes for i in several for j in several if i < j}
+    lines, scene = placed["line"].to_numpy(), placed["scene"].to_numpy()
+    for i, j in sorted(pairs):
+        shared = np.flatnonzero((scene == j) & np.isin(lines, lines[scene == i]))
+        own, other = rasters[j], rasters[i]
+        if own.crs is None or other.crs is None:
+            continue
+        rows, cols = _moved(placed["row"].iloc[shared], placed["col"].iloc[shared], own.crs, own.transform, other)
+        inside = (rows > -0.5) & (rows < other.shape[0] - 0.5) & (cols > -0.5) & (cols < other.shape[1] - 0.5)
+        found[shared[inside]] = True
+    return found

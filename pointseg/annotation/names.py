@@ -52,13 +52,13 @@ def key(name: str) -> str:
 def unified(names: "pd.Series[str]", raw: "pd.Series[object]") -> "pd.Series[str]":
     """Names that differ in `key` alone under the most frequent of their spellings; says which.
 
-    raw: as the files have them, for the message.
+    raw: as the files have them, for the message, where what cannot be seen is written as its code.
     """
     keys = names.map(key, na_action="ignore")
     shown = {name: of_key.value_counts().sort_index().idxmax() for name, of_key in names.groupby(keys)}
     spellings = raw[names.notna()].astype(str).groupby(keys[names.notna()]).value_counts()
     several = [
-        f"{shown[name]} (" + ", ".join(f"{spelling!r} {count}" for (_, spelling), count in of_name.items()) + ")"
+        f"{shown[name]} (" + ", ".join(f"{spelling!a} {count}" for (_, spelling), count in of_name.items()) + ")"
         for name, of_name in spellings.groupby(level=0)
         if len(of_name) > 1
     ]

@@ -56,27 +56,44 @@ def pixels(found: Sequence[Found], names: np.ndarray, scenes: Sequence[Raster], 
     that has another class by another label.
     names: the class of each line that `found` refers to.
     """
-    parts = []
-    for scene in sorted({place.scene for place in found}):
+    points = [_points(place) for place in found]
+    drawn = [_shapes(place, scenes[place.scene], per_shape) for place in found]
+    columns = {"line": int, "scene": int, "row": int, "col": int, "shape": bool, "order": float}
+    parts = [table for table in (*points, *drawn) if len(table["line"])]
+    joined = {
+        name: np.concatenate([np.zeros(0, kind), *(part[name] for part in parts)]) for name, kind in columns.items()
+    }
+    table = pd.DataFrame(joined).astype(columns)
+    table = table.assign(name=names[table["line"].to_numpy()], contested=False)
+    for scene in table["scene"][table["shape"]].unique():
         here = [place for place in found if place.scene == scene]
         lines, geometries = (
             np.concatenate(part) for part in zip(*((x.lines, x.geometries) for x in here), strict=True)
         )
-        table = _drawn(lines, geometries, scenes[scene], per_shape)
-        table = table.assign(scene=scene, name=names[table["line"].to_numpy(int)])
-        parts.append(table.assign(contested=table["shape"] & shapes.contested(table, geometries, names[lines])))
-    columns = {"line": int, "scene": int, "row": int, "col": int, "shape": bool, "order": float, "name": object}
-    columns["contested"] = bool
-    return pd.concat([pd.DataFrame(columns=list(columns)), *parts], ignore_index=True).astype(columns)
+        of_scene = table[table["scene"] == scene]
+        contested = shapes.contested(of_scene, geometries, names[lines])
+        table.loc[of_scene.index, "contested"] = of_scene["shape"] & contested
+    return table
 
 
-def _drawn(lines: Int[np.ndarray, "n"], geometries: Geometries, scene: Raster, per_shape: int) -> pd.DataFrame:
-    points = shapely.get_type_id(geometries) == shapely.GeometryType.POINT
-    x, y = (axis(geometries[points]) for axis in (shapely.get_x, shapely.get_y))
-    placed = {"line": lines[points], "row": np.floor(y).astype(int), "col": np.floor(x).astype(int)}
-    drawn = shapes.candidates(geometries[~points], scene.shape, per_shape)
-    drawn["line"] = lines[~points][drawn.pop("index")]
-    return pd.concat([pd.DataFrame(placed).assign(shape=False, order=0.0), drawn.assign(shape=True)], ignore_index=True)
+Columns = dict[str, np.ndarray]
+
+
+def _points(found: Found) -> Columns:
+    chosen = shapely.get_type_id(found.geometries) == shapely.GeometryType.POINT
+    x, y = (axis(found.geometries[chosen]) for axis in (shapely.get_x, shapely.get_y))
+    none = np.zeros(len(x))
+    return {"line": found.lines[chosen], "row": np.floor(y), "col": np.floor(x), "shape": none, "order": none} | {
+        "scene": np.full(len(x), found.scene)
+    }
+
+
+def _shapes(found: Found, scene: Raster, per_shape: int) -> Columns:
+    chosen = shapely.get_type_id(found.geometries) != shapely.GeometryType.POINT
+    drawn = shapes.candidates(found.geometries[chosen], scene.shape, per_shape)
+    size = len(drawn["index"])
+    lines = found.lines[chosen][drawn.pop("index")]
+    return {**drawn, "line": lines, "scene": np.full(size, found.scene), "shape": np.ones(size)}
 
 
 Placed = tuple[int, Int[np.ndarray, "n"], Geometries]

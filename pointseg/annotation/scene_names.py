@@ -1,6 +1,7 @@
 """Which scene a file of labels means: by its id, its file's name, or the end of its path, as any system writes it."""
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -42,8 +43,9 @@ def of_images(texts: Iterable[str], scenes: Sequence[Raster], file: Path) -> dic
 
 
 def _parts(path: str) -> list[str]:
-    """Names of folders and file in small letters, the file's without what an upload adds."""
-    parts = [part for part in path.replace("\\", "/").casefold().split("/") if part not in ("", ".")]
+    """Names of folders and file in small letters and composed accents, the file's without what an upload adds."""
+    composed = unicodedata.normalize("NFC", path.replace("\\", "/").casefold())
+    parts = [part for part in composed.split("/") if part not in ("", ".")]
     return [*parts[:-1], UPLOADED.sub("", parts[-1])] if parts else []
 
 

@@ -16,21 +16,20 @@ SPARE = 4  # candidates for each pixel wanted, because some hold no data or lie 
 STRIP = 1 << 24  # pixels of a shape that are drawn at a time
 
 
-def candidates(geometries: Sequence[shapely.Geometry] | np.ndarray, size: Shape, count: int) -> pd.DataFrame:
+def candidates(geometries: Sequence[shapely.Geometry] | np.ndarray, size: Shape, count: int) -> dict[str, np.ndarray]:
     """index (of the shape), row, col and order: random pixels of each shape, SPARE × count at most, or all.
 
     A polygon has the pixels whose centres it holds, a line those that it crosses; one that has none the pixel in its
     middle. Which pixels these are follows from the shape alone.
     geometries: in pixels, from the corner of an image of this size (rows, columns).
     """
-    parts = [_drawn(geometry, size, SPARE * count).assign(index=i) for i, geometry in enumerate(geometries)]
-    empty = pd.DataFrame({"row": [], "col": [], "order": [], "index": []}).astype(
-        {"row": int, "col": int, "index": int}
-    )
-    return pd.concat([empty, *parts], ignore_index=True)
+    parts = [_drawn(geometry, size, SPARE * count) for geometry in geometries]
+    row, col, order = (np.concatenate([np.zeros(0, int), *(part[axis] for part in parts)]) for axis in range(3))
+    index = np.repeat(np.arange(len(parts)), [len(part[0]) for part in parts])
+    return {"index": index, "row": row, "col": col, "order": order}
 
 
-def _drawn(geometry: shapely.Geometry, size: Shape, count: int) -> pd.DataFrame:
+def _drawn(geometry: shapely.Geometry, size: Shape, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     digest = hashlib.sha256(shapely.to_wkb(shapely.transform(geometry, lambda xy: xy.round(3)))).digest()
     rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
     rows, cols, order = (np.zeros(0, kind) for kind in (int, int, float))
@@ -38,10 +37,10 @@ def _drawn(geometry: shapely.Geometry, size: Shape, count: int) -> pd.DataFrame:
         keys = np.concatenate([order, rng.random(len(row))])
         first = np.argsort(keys)[:count]  # the smallest of random keys are a sample, however many strips there are
         rows, cols, order = np.concatenate([rows, row])[first], np.concatenate([cols, col])[first], keys[first]
-    if not len(rows):
-        middle = shapely.point_on_surface(geometry)
-        rows, cols, order = np.array([int(middle.y // 1)]), np.array([int(middle.x // 1)]), np.zeros(1)
-    return pd.DataFrame({"row": rows, "col": cols, "order": order})
+    if len(rows):
+        return rows, cols, order
+    middle = shapely.point_on_surface(geometry)
+    return np.array([int(middle.y // 1)]), np.array([int(middle.x // 1)]), np.zeros(1)
 
 
 def _strips(geometry: shapely.Geometry, size: Shape) -> Iterator[tuple[Int[np.ndarray, "n"], Int[np.ndarray, "n"]]]:

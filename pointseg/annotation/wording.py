@@ -20,10 +20,8 @@ def labels(table: pd.DataFrame) -> str:
     """Labels (name, geometry, scene, pixels: whether they are in an image's pixels) as their file has them."""
     shown = []
     for label in table.head(SHOWN).itertuples(index=False):
-        centre = label.geometry.centroid
-        place = (
-            f"row {centre.y // 1:.0f}, col {centre.x // 1:.0f}" if label.pixels else f"x {centre.x:g}, y {centre.y:g}"
-        )
+        x, y = label.geometry.centroid.coords[0][:2]
+        place = f"row {y // 1:.10g}, col {x // 1:.10g}" if label.pixels else f"x {x:.10g}, y {y:.10g}"
         shown.append(f"{label.name!r} at {place}" + ("" if pd.isna(label.scene) else f" of {label.scene!r}"))
     return _listed(shown, len(table))
 
@@ -40,4 +38,4 @@ def extents(scenes: Sequence[Raster]) -> str:
         return words
     left, bottom, right, top = extent(scenes[0])
     system = scenes[0].crs.partition('"')[2].partition('"')[0]  # the name with which WKT begins
-    return f"{words}: x {left:g} to {right:g}, y {bottom:g} to {top:g} in {system}"
+    return f"{words}: x {left:.10g} to {right:.10g}, y {bottom:.10g} to {top:.10g} in {system}"

@@ -16,12 +16,12 @@ import geopandas
 import numpy as np
 import pandas as pd
 import shapely
-from rasterio.transform import from_origin
+from rasterio.transform import Affine, from_origin
 
 from pointseg.annotation.given import Given
 from pointseg.datasets.field import field
 from pointseg.errors import InputError
-from tests.site import CRS, frame, write_image
+from tests.site import CRS, ORIGIN, frame, write_image
 
 SHAPE = (96, 128)
 SPLIT = {"bands": None, "classes": None, "not_land_cover": [], "val": 0.25, "test": 0.0, "block": 8, "split_seed": 0}
@@ -801,3 +801,415 @@ def coco(folder: Path) -> Told:
     picture(folder, "a.png")
     (folder / "p.json").write_text(json.dumps({"images": [], "annotations": [], "categories": []}))
     return told(folder, "p.json", images=str(folder / "a.png"), refused=True)
+
+
+# What nobody had reported
+
+SQUARE, RING = (
+    shapely.box(10.2, 12.7, 40.1, 30.9),
+    shapely.Polygon(shapely.box(60, 40, 100, 80).exterior.coords, [shapely.box(70, 50, 90, 70).exterior.coords]),
+)
+EVERY = 100_000  # pixels of each shape: all
+
+
+MORE: list[Click] = [(90, 3, "sand"), (3, 120, "forêt"), (90, 120, "forêt")]
+"""Points beside the shapes, so that some can be held out."""
+
+
+def inside(*shapes: tuple[str, shapely.Geometry]) -> dict[str, list[Click]]:
+    """MORE, and all pixels of the scene a whose centres lie in shapes, which are in pixels from the corner."""
+    rows, cols = (axis.ravel() for axis in np.mgrid[: SHAPE[0], : SHAPE[1]])
+    centres = shapely.points(cols + 0.5, rows + 0.5)
+    clicks = [
+        (int(rows[i]), int(cols[i]), name)
+        for name, shape in shapes
+        for i in np.flatnonzero(shapely.contains(shape, centres))
+    ]
+    return {"a": [*MORE, *clicks]}
+
+
+def of_shapes(crs: Any = CRS) -> geopandas.GeoDataFrame:
+    a, b, c, d, e, f = frame_transform()
+    located = [shapely.transform(shape, lambda xy: xy @ [[a, d], [b, e]] + [c, f]) for shape in (SQUARE, RING)]
+    return geopandas.GeoDataFrame({"class": ["sand", "forêt"]}, geometry=located, crs=CRS).to_crs(crs)
+
+
+def frame_transform() -> tuple[float, ...]:
+    return tuple(ORIGIN[:6])
+
+
+@case
+def polygons_with_a_hole(folder: Path) -> Told:
+    georeferenced(folder)
+    pd.concat([of_shapes(), frame(MORE)]).to_file(folder / "p.gpkg")
+    return told(folder, "p.gpkg", inside(("sand", SQUARE), ("forêt", RING)), per_shape=EVERY)
+
+
+@case
+def polygons_of_labelme(folder: Path) -> Told:
+    picture(folder, "a.png")
+    square = {"label": "sand", "points": [[10.2, 12.7], [40.1, 30.9]], "shape_type": "rectangle"}
+    outline = {"label": "forêt", "points": [[60, 40], [100, 40], [100, 80], [60, 80]], "shape_type": "polygon"}
+    points = [{"label": name, "points": [[c + 0.5, r + 0.5]], "shape_type": "point"} for r, c, name in MORE]
+    content = {"shapes": [square, outline, *points], "imagePath": "a.png", "imageHeight": 96, "imageWidth": 128}
+    (folder / "p.json").write_text(json.dumps(content))
+    clicks = inside(("sand", SQUARE), ("forêt", shapely.box(60, 40, 100, 80)))
+    return told(folder, "p.json", clicks, str(folder / "a.png"), per_shape=EVERY)
+
+
+@case
+def polygons_of_cvat(folder: Path) -> Told:
+    picture(folder, "a.png")
+    shapes = (
+        '<box label="sand" xtl="10.2" ytl="12.7" xbr="40.1" ybr="30.9" z_order="0"/>'
+        '<polygon label="forêt" points="60,40;100,40;100,80;60,80" z_order="0"/><tag label="summer"/>'
+    ) + "".join(f'<points label="{name}" points="{c}.5,{r}.5"/>' for r, c, name in MORE)
+    text = f'<annotations><image id="0" name="b/a.png" width="128" height="96">{shapes}</image></annotations>'
+    (folder / "p.xml").write_text(text, encoding="utf-8")
+    clicks = inside(("sand", SQUARE), ("forêt", shapely.box(60, 40, 100, 80)))
+    return told(folder, "p.xml", clicks, str(folder / "a.png"), per_shape=EVERY)
+
+
+@case
+def polygons_of_label_studio(folder: Path) -> Told:
+    picture(folder, "a.png")
+    common = {"original_width": 128, "original_height": 96, "image_rotation": 0}
+    box = {"x": 10.2 / 1.28, "y": 12.7 / 0.96, "width": 29.9 / 1.28, "height": 18.2 / 0.96, "rotation": 0}
+    ring = [[60 / 1.28, 40 / 0.96], [100 / 1.28, 40 / 0.96], [100 / 1.28, 80 / 0.96], [60 / 1.28, 80 / 0.96]]
+    result = [
+        {**common, "type": "rectanglelabels", "value": {**box, "rectanglelabels": ["sand"]}},
+        {**common, "type": "polygonlabels", "value": {"points": ring, "polygonlabels": ["forêt"]}},
+    ]
+    result += [
+        {**common, "value": {"x": (c + 0.5) / 1.28, "y": (r + 0.5) / 0.96, "keypointlabels": [name]}}
+        for r, c, name in MORE
+    ]
+    cancelled = {"was_cancelled": True, "result": [{**result[0], "value": {**box, "rectanglelabels": ["forêt"]}}]}
+    task = {"data": {"image": "s3://bucket/a.png"}, "annotations": [{"result": result}, cancelled]}
+    (folder / "p.json").write_text(json.dumps([task]))
+    clicks = inside(("sand", SQUARE), ("forêt", shapely.box(60, 40, 100, 80)))
+    return told(folder, "p.json", clicks, str(folder / "a.png"), per_shape=EVERY)
+
+
+@case
+def brushes_of_label_studio(folder: Path) -> Told:
+    picture(folder, "a.png")
+    tasks = label_studio("a.png")
+    brush = {"original_width": 128, "original_height": 96, "value": {"rle": [1, 2], "brushlabels": ["sand"]}}
+    tasks[0]["annotations"][0]["result"].append(brush)
+    (folder / "p.json").write_text(json.dumps(tasks))
+    return told(folder, "p.json", images=str(folder / "a.png"), refused=True)
+
+
+@case
+def csv_whose_first_line_names_the_separator(folder: Path) -> Told:
+    """Excel's."""
+    georeferenced(folder)
+    (folder / "p.csv").write_text("sep=;\n" + on_map().to_csv(index=False, sep=";"))
+    return told(folder, "p.csv", crs=CRS)
+
+
+@case
+def csv_with_comments_before_its_header(folder: Path) -> Told:
+    georeferenced(folder)
+    (folder / "p.csv").write_text("# made in the field\n#\n" + on_map().to_csv(index=False))
+    return told(folder, "p.csv", crs=CRS)
+
+
+@case
+def csv_with_the_line_ends_of_old_macs(folder: Path) -> Told:
+    georeferenced(folder)
+    (folder / "p.csv").write_bytes(on_map().to_csv(index=False).replace("\n", "\r").encode())
+    return told(folder, "p.csv", crs=CRS)
+
+
+@case
+def csv_with_everything_in_quotes(folder: Path) -> Told:
+    georeferenced(folder)
+    on_map().to_csv(folder / "p.csv", index=False, quoting=1)
+    return told(folder, "p.csv", crs=CRS)
+
+
+@case
+def csv_in_scientific_notation(folder: Path) -> Told:
+    georeferenced(folder)
+    on_map().to_csv(folder / "p.csv", index=False, float_format="%.8E")
+    return told(folder, "p.csv", crs=CRS)
+
+
+@case
+def csv_of_pixels_with_decimals(folder: Path) -> Told:
+    georeferenced(folder)
+    in_pixels().astype({"row": float, "col": float}).to_csv(folder / "p.csv", index=False)
+    return told(folder, "p.csv")
+
+
+@case
+def csv_of_numbers_beyond_all_bounds(folder: Path) -> Told:
+    georeferenced(folder)
+    table = pd.concat([in_pixels(), in_pixels([(10**300, 10**18, "sand")])])
+    table.to_csv(folder / "p.csv", index=False)
+    return told(folder, "p.csv", outside="skip")
+
+
+@case
+def csv_with_a_name_on_two_lines(folder: Path) -> Told:
+    georeferenced(folder)
+    table = on_map()
+    table["class"] = table["class"].replace({"sand": "fine\nsand"})
+    table.to_csv(folder / "p.csv", index=False)
+    clicks = [(r, c, {"sand": "fine sand"}.get(name, name)) for r, c, name in CLICKS]
+    return told(folder, "p.csv", {"a": clicks}, crs=CRS)
+
+
+@case
+def gzipped_csv(folder: Path) -> Told:
+    georeferenced(folder)
+    on_map().to_csv(folder / "p.csv.gz", index=False)
+    return told(folder, "p.csv.gz", crs=CRS, refused=True)
+
+
+@case
+def excel(folder: Path) -> Told:
+    georeferenced(folder)
+    (folder / "p.xlsx").write_bytes(b"PK\x03\x04 a workbook")
+    return told(folder, "p.xlsx", refused=True)
+
+
+@case
+def shapefile_without_prj(folder: Path) -> Told:
+    georeferenced(folder)
+    frame(CLICKS).to_file(folder / "p.shp", encoding="utf-8")
+    (folder / "p.prj").unlink()
+    return told(folder, "p.shp", refused=True)
+
+
+@case
+def shapefile_without_prj_whose_crs_is_given(folder: Path) -> Told:
+    shapefile_without_prj(folder)
+    return told(folder, "p.shp", crs=CRS)
+
+
+@case
+def shapefile_without_dbf(folder: Path) -> Told:
+    georeferenced(folder)
+    frame(CLICKS).to_file(folder / "p.shp", encoding="utf-8")
+    (folder / "p.dbf").unlink()
+    return told(folder, "p.shp", refused=True)
+
+
+@case
+def shapefile_whose_column_was_cut(folder: Path) -> Told:
+    georeferenced(folder)
+    frame(CLICKS).rename(columns={"class": "land_cover_class"}).to_file(folder / "p.shp", encoding="utf-8")
+    return told(folder, "p.shp", column="land_cover_class")
+
+
+@case
+def flatgeobuf(folder: Path) -> Told:
+    georeferenced(folder)
+    frame(CLICKS).to_file(folder / "p.fgb")
+    return told(folder, "p.fgb")
+
+
+@case
+def kml(folder: Path) -> Told:
+    georeferenced(folder)
+    frame(CLICKS).to_crs("EPSG:4326").rename(columns={"class": "Name"}).to_file(folder / "p.kml", driver="LIBKML")
+    return told(folder, "p.kml", column="Name")
+
+
+@case
+def geojson_with_a_byte_order_mark(folder: Path) -> Told:
+    georeferenced(folder)
+    text = frame(CLICKS).to_crs("EPSG:4326").to_json()
+    (folder / "p.geojson").write_text(text, encoding="utf-8-sig")
+    return told(folder, "p.geojson")
+
+
+@case
+def geojson_called_json(folder: Path) -> Told:
+    georeferenced(folder)
+    (folder / "p.json").write_text(frame(CLICKS).to_crs("EPSG:4326").to_json(), encoding="utf-8-sig")
+    return told(folder, "p.json")
+
+
+@case
+def geopackage_that_qgis_has_open(folder: Path) -> Told:
+    """Its last edits lie in the write-ahead log beside it."""
+    georeferenced(folder)
+    unlike = frame([(r, c, "sand") for r, c, _ in CLICKS])
+    unlike.to_file(folder / "p.gpkg", layer="p", SPATIAL_INDEX="NO")  # whose triggers SQLite alone does not know
+    database = sqlite3.connect(folder / "p.gpkg")
+    database.execute("PRAGMA journal_mode=WAL")
+    for line, (_, _, name) in enumerate(CLICKS, 1):
+        database.execute("UPDATE p SET class=? WHERE fid=?", (name, line))
+    database.commit()
+    OPEN.append(database)
+    return told(folder, "p.gpkg")
+
+
+OPEN: list[sqlite3.Connection] = []
+
+
+@case
+def geopackage_of_whole_numbers_with_nulls(folder: Path) -> Told:
+    georeferenced(folder)
+    located = frame([*CLICKS, (1, 1, "sand")])
+    located["class"] = pd.array([{"forêt": 11, "sand": 12}[name] for name in located["class"][:-1]] + [None], "Int64")
+    located.to_file(folder / "p.gpkg")
+    return told(folder, "p.gpkg", {"a": [(r, c, {"forêt": "11", "sand": "12"}[name]) for r, c, name in CLICKS]})
+
+
+@case
+def one_file_twice(folder: Path) -> Told:
+    georeferenced(folder)
+    frame(CLICKS).to_file(folder / "p.gpkg")
+    return told(folder, ["p.gpkg", "p.gpkg"])
+
+
+@case
+def a_folder_of_points(folder: Path) -> Told:
+    georeferenced(folder)
+    (folder / "points").mkdir()
+    frame(CLICKS).to_file(folder / "points/p.gpkg")
+    return told(folder, "points", refused=True)
+
+
+@case
+def points_on_the_edges_of_pixels(folder: Path) -> Told:
+    """A pixel has its upper and left edge."""
+    georeferenced(folder)
+    located = frame(CLICKS)
+    located.geometry = shapely.transform(located.geometry, lambda xy: np.add(xy, (-0.25, 0.25)))
+    located.to_file(folder / "p.gpkg")
+    return told(folder, "p.gpkg")
+
+
+@case
+def image_whose_rows_count_from_the_south(folder: Path) -> Told:
+    transform = Affine(0.5, 0, 300_000, 0, 0.5, 2_799_000)
+    georeferenced(folder, transform=transform)
+    frame(CLICKS, transform).to_crs("EPSG:4326").to_file(folder / "p.gpkg")
+    return told(folder, "p.gpkg")
+
+
+@case
+def image_turned_on_the_map(folder: Path) -> Told:
+    transform = Affine.translation(300_000, 2_800_000) * Affine.rotation(33) * Affine.scale(0.5, -0.5)
+    georeferenced(folder, transform=transform)
+    frame(CLICKS, transform).to_crs("EPSG:4326").to_file(folder / "p.gpkg")
+    return told(folder, "p.gpkg")
+
+
+@case
+def images_in_two_zones(folder: Path) -> Told:
+    other = from_origin(600_000, 5_000_000, 0.5, 0.5)
+    georeferenced(folder, "a.tif")
+    georeferenced(folder, "b.tif", crs="EPSG:32633", transform=other)
+    located = [frame(CLICKS[::2]).to_crs("EPSG:4326"), frame(CLICKS[1::2], other, "EPSG:32633").to_crs("EPSG:4326")]
+    pd.concat(located).to_file(folder / "p.gpkg")
+    return told(folder, "p.gpkg", {"a": CLICKS[::2], "b": CLICKS[1::2]}, str(folder / "*.tif"))
+
+
+@case
+def image_across_the_date_line(folder: Path) -> Told:
+    transform = from_origin(179.9, 10.0, 0.002, 0.002)
+    georeferenced(folder, crs="EPSG:4326", transform=transform)
+    located = frame(CLICKS, transform, "EPSG:4326")
+    located.geometry = shapely.transform(located.geometry, lambda xy: np.add(xy, (180, 0)) % (360, 1e9) - (180, 0))
+    located.to_file(folder / "p.gpkg")
+    return told(folder, "p.gpkg")
+
+
+@case
+def names_of_pictures_with_decomposed_accents(folder: Path) -> Told:
+    """As macOS once wrote them."""
+    for name in ("fore\u0302t.png", "plage.png"):
+        picture(folder, name)
+    half = [in_pixels(CLICKS[::2], scene="for\u00eat.png"), in_pixels(CLICKS[1::2], scene="plage")]
+    pd.concat(half).to_csv(folder / "p.csv", index=False)
+    return told(folder, "p.csv", {"fore\u0302t": CLICKS[::2], "plage": CLICKS[1::2]}, str(folder / "*.png"))
+
+
+@case
+def pictures_named_by_numbers(folder: Path) -> Told:
+    for name in ("1.png", "10.png"):
+        picture(folder, name)
+    half = [in_pixels(CLICKS[::2], scene=1), in_pixels(CLICKS[1::2], scene=10)]
+    pd.concat(half).to_csv(folder / "p.csv", index=False)
+    return told(folder, "p.csv", {"1": CLICKS[::2], "10": CLICKS[1::2]}, str(folder / "*.png"))
+
+
+@case
+def pictures_in_capitals(folder: Path) -> Told:
+    for name in ("DSC_1.png", "DSC_2.png"):
+        picture(folder, name)
+    half = [in_pixels(CLICKS[::2], scene="dsc_1.PNG"), in_pixels(CLICKS[1::2], scene="dsc_2.PNG")]
+    pd.concat(half).to_csv(folder / "p.csv", index=False)
+    return told(folder, "p.csv", {"DSC_1": CLICKS[::2], "DSC_2": CLICKS[1::2]}, str(folder / "*.png"))
+
+
+@case
+def scenes_whose_names_go_on_after_a_dot(folder: Path) -> Told:
+    for name in ("a.png", "a.b.png"):
+        picture(folder, name)
+    half = [in_pixels(CLICKS[::2], scene="a"), in_pixels(CLICKS[1::2], scene="a.b")]
+    pd.concat(half).to_csv(folder / "p.csv", index=False)
+    return told(folder, "p.csv", {"a": CLICKS[::2], "a.b": CLICKS[1::2]}, str(folder / "*.png"))
+
+
+@case
+def a_link_that_leads_nowhere(folder: Path) -> Told:
+    georeferenced(folder, "site/a.tif")
+    (folder / "site/b.tif").symlink_to(folder / "gone.tif")
+    frame(CLICKS).to_file(folder / "p.gpkg")
+    return told(folder, "p.gpkg", images=str(folder / "site"))
+
+
+@case
+def a_virtual_raster_with_relative_sources(folder: Path) -> Told:
+    georeferenced(folder, "tiles/b.tif")
+    a, b, c, d, e, f = frame_transform()
+    bands = "".join(
+        f'<VRTRasterBand dataType="Byte" band="{i}"><SimpleSource><SourceFilename relativeToVRT="1">tiles/b.tif'
+        f"</SourceFilename><SourceBand>{i}</SourceBand></SimpleSource></VRTRasterBand>"
+        for i in (1, 2, 3)
+    )
+    place = f"<SRS>{CRS}</SRS><GeoTransform>{c}, {a}, {b}, {f}, {d}, {e}</GeoTransform>"
+    text = f'<VRTDataset rasterXSize="128" rasterYSize="96">{place}{bands}</VRTDataset>'
+    (folder / "a.vrt").write_text(text)
+    frame(CLICKS).to_file(folder / "p.gpkg")
+    return told(folder, "p.gpkg", images=str(folder / "a.vrt"))
+
+
+@case
+def points_in_metres_and_in_pixels_together(folder: Path) -> Told:
+    georeferenced(folder)
+    frame(CLICKS[::2]).to_file(folder / "p.gpkg")
+    in_pixels(CLICKS[1::2]).to_csv(folder / "q.csv", index=False)
+    return told(folder, ["p.gpkg", "q.csv"])
+
+
+@case
+def points_in_a_geographic_crs_of_another_datum(folder: Path) -> Told:
+    georeferenced(folder)
+    frame(CLICKS).to_crs("EPSG:4258").to_file(folder / "p.gpkg")
+    return told(folder, "p.gpkg")
+
+
+@case
+def points_whose_crs_has_another_axis_order(folder: Path) -> Told:
+    """EPSG:31467 counts north first; files count east first."""
+    transform = from_origin(3_500_000, 5_400_000, 0.5, 0.5)
+    georeferenced(folder, crs="EPSG:31467", transform=transform)
+    frame(CLICKS, transform, "EPSG:31467").to_file(folder / "p.gpkg")
+    return told(folder, "p.gpkg")
+
+
+@case
+def labels_of_two_annotators_who_differ(folder: Path) -> Told:
+    georeferenced(folder)
+    frame(CLICKS).to_file(folder / "p.gpkg")
+    frame([(*CLICKS[0][:2], "sand")]).to_file(folder / "q.gpkg")
+    return told(folder, ["p.gpkg", "q.gpkg"], refused=True)

@@ -3,6 +3,7 @@
 import codecs
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ PIXELS = (("row", "col"), ("row", "column"), ("axis-0", "axis-1"))  # the last a
 DEGREES = (("lon", "lat"), ("longitude", "latitude"), ("long", "lat"), ("lng", "lat"))
 MAP = (("x", "y"), ("easting", "northing"), ("point_x", "point_y"), ("xcoord", "ycoord"))
 WKT = ("wkt", "geometry", "geom")
+BEFORE = re.compile(r"#|sep=.\s*$")  # comments, and what Excel says of its separator
 LINE = "line of the file"  # of each row, beside the columns of the file itself
 
 
@@ -78,14 +80,15 @@ def scene_of(file: Path, table: pd.DataFrame, scene: str | None) -> str | None:
 
 def _table(file: Path, content: bytes) -> Table:
     """Raises InputError for lines that are no table. Those without any text are left out."""
-    text = _decoded(file, content)
-    first = text.lstrip().partition("\n")[0]
+    lines = list(io.StringIO(_decoded(file, content), newline=None))
+    before = next((i for i, line in enumerate(lines) if line.strip() and not BEFORE.match(line)), len(lines))
+    first = "".join(lines[before : before + 1])
     separator = max(SEPARATORS, key=first.count)
     if separator not in first:  # columns between spaces
-        text, separator = "\n".join(" ".join(line.split()) for line in text.splitlines()), " "
+        lines, separator = [" ".join(line.split()) + "\n" for line in lines], " "
     with reading(file, "a table", "write a header and a point a line."):
-        lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
-        rows = [[str(lines.line_num), *map(str.strip, cells)] for cells in lines if any(map(str.strip, cells))]
+        found = csv.reader(lines[before:], delimiter=separator, skipinitialspace=True, strict=True)
+        rows = [[str(found.line_num + before), *map(str.strip, row)] for row in found if any(map(str.strip, row))]
     if not rows:
         raise InputError(f"{file}: is empty; write a header and a point a line.")
     header = [LINE, *rows[0][1:]]

@@ -12,6 +12,7 @@ from pointseg.errors import InputError, reading
 
 log = logging.getLogger(__name__)
 
+DBASE = 10  # characters of a column's name in the table of a Shapefile
 KINDS = {"Point", "LineString", "MultiLineString", "Polygon", "MultiPolygon", "LinearRing"}
 
 
@@ -32,8 +33,10 @@ def read(file: Path, columns: Columns) -> Labels:
     if kinds := set(frame.geom_type) - KINDS:
         raise InputError(f"{file}: holds {', '.join(sorted(kinds))}; points, lines and polygons are read.")
     there = list(map(str, frame.columns))
-    column = None if columns.column is None else column_of(file, there, columns.column)
-    return on_map(file, _with_crs(file, frame, columns.crs), column, scene_of(file, frame, columns.scene))
+    wanted = columns.column
+    if wanted is not None:
+        wanted = column_of(file, there, wanted[:DBASE] if file.suffix.lower() == ".shp" else wanted)
+    return on_map(file, _with_crs(file, frame, columns.crs), wanted, scene_of(file, frame, columns.scene))
 
 
 def _layer(file: Path, columns: Columns) -> str:
