@@ -14,7 +14,7 @@ from pointseg.annotation.identity import elsewhere
 from pointseg.config import read
 from pointseg.datasets.field import labelled_ground
 from pointseg.errors import InputError
-from pointseg.files import writing
+from pointseg.files import for_gis, writing
 from pointseg.imagery.paths import find
 from pointseg.imagery.rasters import Raster, open_rasters
 from pointseg.prediction import load
@@ -87,7 +87,7 @@ def write(
         else:
             crs = "EPSG:4326" if driver == "GeoJSON" else rasters[0].crs  # GeoJSON is in degrees (RFC 7946)
             located = _georeferenced(table, chosen["scene"].to_numpy(), rasters).to_crs(crs)
-            located.to_file(partial, driver=driver, layer=output.stem)
+            for_gis(located).to_file(partial, driver=driver, layer=output.stem)
 
 
 def _georeferenced(table: pd.DataFrame, scenes: np.ndarray, rasters: Sequence[Raster]) -> geopandas.GeoDataFrame:
