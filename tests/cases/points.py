@@ -16,6 +16,7 @@ import geopandas
 import numpy as np
 import pandas as pd
 import shapely
+from PIL import Image
 from rasterio.transform import Affine, from_origin
 
 from pointseg.annotation.given import Given
@@ -796,13 +797,6 @@ def napari_points_in_a_stack(folder: Path) -> Told:
     return told(folder, "p.csv", images=str(folder / "a.png"), refused=True)
 
 
-@case
-def coco(folder: Path) -> Told:
-    picture(folder, "a.png")
-    (folder / "p.json").write_text(json.dumps({"images": [], "annotations": [], "categories": []}))
-    return told(folder, "p.json", images=str(folder / "a.png"), refused=True)
-
-
 # What nobody had reported
 
 SQUARE, RING = (
@@ -1213,3 +1207,39 @@ def labels_of_two_annotators_who_differ(folder: Path) -> Told:
     frame(CLICKS).to_file(folder / "p.gpkg")
     frame([(*CLICKS[0][:2], "sand")]).to_file(folder / "q.gpkg")
     return told(folder, ["p.gpkg", "q.gpkg"], refused=True)
+
+
+@case
+def coco(folder: Path) -> Told:
+    picture(folder, "a.png")
+    outlines = [[60, 40, 100, 40, 100, 80, 60, 80]]
+    points = [{"bbox": [c, r, 1, 1], "category_id": 7 if name == "sand" else 9} for r, c, name in MORE]
+    found = [
+        {"bbox": [10.2, 12.7, 29.9, 18.2], "category_id": 7, "segmentation": []},
+        {"bbox": [0, 0, 1, 1], "category_id": 9, "segmentation": outlines},
+        *points,
+    ]
+    annotations = [{"id": i, "image_id": 3, **fields} for i, fields in enumerate(found)]
+    images = [{"id": 3, "file_name": "train/a.png", "width": 128, "height": 96}]
+    categories = [{"id": 7, "name": "sand"}, {"id": 9, "name": "forêt"}]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "p.json").write_text(json.dumps(content))
+    clicks = inside(("sand", SQUARE), ("forêt", shapely.box(60, 40, 100, 80)))
+    return told(folder, "p.json", clicks, str(folder / "a.png"), per_shape=EVERY)
+
+
+@case
+def coco_of_masks(folder: Path) -> Told:
+    coco(folder)
+    content = json.loads((folder / "p.json").read_text())
+    content["annotations"][0]["segmentation"] = {"counts": "abc", "size": [96, 128]}
+    (folder / "p.json").write_text(json.dumps(content))
+    return told(folder, "p.json", images=str(folder / "a.png"), refused=True)
+
+
+@case
+def the_second_page_of_a_tiff(folder: Path) -> Told:
+    pages = [Image.fromarray(np.zeros((*side, 3), np.uint8)) for side in ((9, 9), SHAPE)]
+    pages[0].save(folder / "pages.tif", save_all=True, append_images=pages[1:])
+    in_pixels().to_csv(folder / "p.csv", index=False)
+    return told(folder, "p.csv", {"pages_2": CLICKS}, f"GTIFF_DIR:2:{folder}/pages.tif")

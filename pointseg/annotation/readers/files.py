@@ -4,11 +4,11 @@ import json
 import zipfile
 from pathlib import Path
 
-from pointseg.annotation.readers import cvat, label_studio, labelme, table, vector
+from pointseg.annotation.readers import coco, cvat, label_studio, labelme, table, vector
 from pointseg.annotation.readers.labels import Columns, Labels
 from pointseg.errors import InputError, reading
 
-KNOWN = "a GeoPackage, GeoJSON, Shapefile or CSV, or an export of Label Studio, CVAT, labelme or napari"
+KNOWN = "a GeoPackage, GeoJSON, Shapefile or CSV, or an export of Label Studio, CVAT, labelme, napari or COCO"
 
 
 def read(file: Path, columns: Columns) -> Labels:
@@ -41,6 +41,8 @@ def _of_content(file: Path, name: str, content: bytes, columns: Columns) -> Labe
                 return label_studio.read(file, parsed)
             if labelme.is_export(parsed):
                 return labelme.read(file, parsed)
+            if coco.is_export(parsed):
+                return coco.read(file, parsed)
             return vector.read(file, columns)
     return table.read(file, content, columns)
 
