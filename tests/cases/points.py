@@ -70,9 +70,15 @@ def told(
     return Told(str(folder / "a.tif") if images is None else images, names, pixels, of_given, of_field, refused)
 
 
-def outcome(case: Callable[[Path], Told], folder: Path) -> tuple[str, str]:
-    """right, clear or wrong, and why."""
+def outcome(case: Callable[[Path], Told], folder: Path) -> tuple[str, str, str]:
+    """right, clear or wrong; which of the first two is wanted; and why it is another."""
+    folder.mkdir(parents=True, exist_ok=True)
     expected = case(folder)
+    word, reason = _read(expected)
+    return word, "clear" if expected.refused else "right", reason
+
+
+def _read(expected: Told) -> tuple[str, str]:
     try:
         annotation = Given(**{**READ, **expected.given})
         arguments = {**SPLIT, "images": expected.images, "points": expected.points, **expected.dataset}
