@@ -43,12 +43,12 @@ def write_class_style(file: Path, classes: Sequence[str], palette: Palette) -> N
     _write(file.with_name(f"{file.name}.aux.xml"), names)
 
 
-def write_confidence_style(file: Path) -> None:
-    """Beside the confidence `file`: a ramp from 0 to 1."""
-    root, renderer = _raster("singlebandpseudocolor", classificationMin="0", classificationMax="1")
+def write_confidence_style(file: Path, highest: int) -> None:
+    """Beside the confidence `file`: a ramp from 0 to the highest value, which means 1."""
+    root, renderer = _raster("singlebandpseudocolor", classificationMin="0", classificationMax=str(highest))
     shader = SubElement(SubElement(renderer, "rastershader"), "colorrampshader", colorRampType="INTERPOLATED", clip="0")
-    for value, colour in zip(np.linspace(0, 1, len(RAMP)), RAMP, strict=True):
-        SubElement(shader, "item", value=f"{value:g}", label=f"{value:.2f}", color=colour, alpha="255")
+    for sure, colour in zip(np.linspace(0, 1, len(RAMP)), RAMP, strict=True):
+        SubElement(shader, "item", value=f"{sure * highest:g}", label=f"{sure:.2f}", color=colour, alpha="255")
     _write(file.with_suffix(".qml"), root)
 
 

@@ -77,7 +77,10 @@ def test_a_map_is_georeferenced_coloured_and_right(tmp_path: Path) -> None:
     assert (confidence[hole] == 0).all()
     assert sorted(file.name for file in tmp_path.iterdir()) == [
         "a.tif",
+        "map.qml",
         "map.tif",
+        "map.tif.aux.xml",
+        "map_confidence.qml",
         "map_confidence.tif",
         "map_probabilities.tif",
     ]
@@ -91,7 +94,7 @@ def test_a_plain_picture_gets_a_plain_map(tmp_path: Path) -> None:
         assert dataset.crs is None
         assert dataset.colormap(1)[2][:3] == (0, 0, 255)
     assert band(tmp_path / "map_confidence.png").min() > 80
-    assert not list(tmp_path.glob("*.aux.xml"))
+    assert [file.name for file in tmp_path.glob("*.aux.xml")] == ["map.png.aux.xml"]  # the names of its classes
 
 
 def test_a_turned_map_stays_turned(tmp_path: Path) -> None:
@@ -215,13 +218,13 @@ def test_only_windows_with_data_are_predicted(tmp_path: Path) -> None:
 def test_polygons_have_the_areas_of_their_classes(tmp_path: Path) -> None:
     scene, labels = raster(tmp_path)
     predict_map(model(), scene, tmp_path / "map.tif", SMALL)
-    formats.write_polygons(tmp_path / "map.tif", scene, NAMES, sieve=0, simplify=0.0)
+    formats.write_polygons(tmp_path / "map.tif", scene, NAMES, PALETTE, sieve=0, simplify=0.0)
     frame = geopandas.read_file(tmp_path / "map.gpkg")
     assert frame.crs == CRS
     for label, name in enumerate(NAMES):
         assert frame[frame["class"] == name].area.sum() == pytest.approx(0.25 * (labels == label).sum())
     (tmp_path / "map.gpkg").unlink()
-    formats.write_polygons(tmp_path / "map.tif", scene, NAMES, sieve=300, simplify=3.0)
+    formats.write_polygons(tmp_path / "map.tif", scene, NAMES, PALETTE, sieve=300, simplify=3.0)
     simple = geopandas.read_file(tmp_path / "map.gpkg")
     assert len(simple) < len(frame)
     assert simple.area.sum() == pytest.approx(frame.area.sum(), rel=0.01)

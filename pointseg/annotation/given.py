@@ -138,10 +138,11 @@ class Given:
         if file.suffix.lower() == ".csv":
             return self._read_csv(file)
         with reading(file, "points", "give a GeoPackage, GeoJSON, Shapefile or CSV."):
-            layers = geopandas.list_layers(file)["name"].tolist()
+            # Tables without geometry, such as the styles that QGIS keeps, hold no points.
+            layers = geopandas.list_layers(file).dropna(subset="geometry_type")["name"].tolist()
             if len(layers) > 1 and self.layer is None:
                 raise InputError(f"{file}: has the layers {', '.join(layers)}; name one in annotation.layer.")
-            frame = geopandas.read_file(file, layer=self.layer)
+            frame = geopandas.read_file(file, layer=self.layer or (layers[0] if layers else None))
         if not isinstance(frame, geopandas.GeoDataFrame):
             raise InputError(f"{file}: has no geometry; give points, or a CSV with x and y.")
         empty = frame.geometry.isna() | frame.geometry.is_empty

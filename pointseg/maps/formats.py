@@ -14,7 +14,7 @@ import shapely
 from rasterio.errors import RasterioError
 from rasterio.transform import Affine
 
-from pointseg import plots
+from pointseg import plots, qgis
 from pointseg.files import writing
 from pointseg.imagery.rasters import Raster, reduced
 from pointseg.prediction.trained import Trained
@@ -58,8 +58,18 @@ def write(
             else:
                 resampling = "MODE" if name == "classes" else "AVERAGE"
                 rasterio.shutil.copy(raw, made, driver="COG", overview_resampling=resampling, **COG)
+            _style(name, output, model)
             made.replace(final)
         raw.unlink()
+
+
+def _style(layer: str, output: Path, model: Trained) -> None:
+    """What shows the layer as it is meant, before it appears itself."""
+    if layer == "classes":
+        qgis.write_class_style(output, model.classes, model.palette)
+    elif layer == "confidence":
+        # A PNG cannot say that its values are 255ths.
+        qgis.write_confidence_style(output, 255 if output.suffix.lower() == ".png" else 1)
 
 
 def _write_raw(file: Path, strips: Sequence[Path], bands: list[int], model: Trained, raster: Raster, key: str) -> None:
@@ -101,7 +111,9 @@ def write_preview(file: Path, confidence: Path, model: Trained, raster: Raster, 
     log.info("Picture: %s", picture)
 
 
-def write_polygons(file: Path, raster: Raster, classes: Sequence[str], sieve: int, simplify: float) -> None:
+def write_polygons(
+    file: Path, raster: Raster, classes: Sequence[str], palette: plots.Palette, sieve: int, simplify: float
+) -> None:
     """The areas of the class map `file` of `raster` as polygons, in a GeoPackage beside it, where there is none.
 
     On a plain picture y is −row, as map viewers place it.
@@ -128,4 +140,5 @@ def write_polygons(file: Path, raster: Raster, classes: Sequence[str], sieve: in
     frame = geopandas.GeoDataFrame({"class": names, "area": shapely.area(shapes)}, geometry=shapes, crs=raster.crs)
     with writing(output) as partial:
         frame.to_file(partial, driver="GPKG", layer="areas")
+        qgis.save_style(partial, "areas", qgis.areas(classes, palette, "class"))
     log.info("Polygons: %s (%s)", output, f"{len(frame):,}")

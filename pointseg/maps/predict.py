@@ -77,7 +77,7 @@ def predict(cfg: DictConfig) -> None:
         if predict_map(model, raster, file, settings):
             formats.write_preview(file, output_files(file, settings)["confidence"], model, raster, points)
         if cfg.polygons and processes.rank() == 0:
-            formats.write_polygons(file, raster, model.classes, cfg.sieve, cfg.simplify)
+            formats.write_polygons(file, raster, model.classes, model.palette, cfg.sieve, cfg.simplify)
 
 
 def _tell_scale(run: Path) -> None:
