@@ -60,8 +60,8 @@ Layers = UInt8[np.ndarray, "layers h w"]
 """Class (IGNORE without data), confidence and, if they are kept, a probability for each class, from 0 to 255."""
 
 
-def predict(cfg: DictConfig) -> None:
-    """Map every image of `cfg.input`; conf/predict.yaml says what each key means."""
+def predict(cfg: DictConfig) -> list[Path]:
+    """Map every image of `cfg.input`; the maps' files. conf/predict.yaml says what each key means."""
     model = load.load(Path(cfg.run), cfg.checkpoint, cfg.accelerator, cfg.flips, cfg.calibrated)
     settings = Settings(
         model.window_size if cfg.window_size is None else cfg.window_size,
@@ -78,6 +78,7 @@ def predict(cfg: DictConfig) -> None:
             formats.write_preview(file, output_files(file, settings)["confidence"], model, raster, points)
         if cfg.polygons and processes.rank() == 0:
             formats.write_polygons(file, raster, model.classes, model.palette, cfg.sieve, cfg.simplify)
+    return files
 
 
 def _tell_scale(run: Path) -> None:
