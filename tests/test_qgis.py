@@ -51,7 +51,7 @@ def files(tmp_path: Path) -> Path:
     write_image(tmp_path / "a.tif")
     scene = open_rasters({"a": tmp_path / "a.tif"})[0]
     predict_map(model(), scene, tmp_path / "map.tif", SMALL)
-    formats.write_polygons(tmp_path / "map.tif", scene, NAMES, PALETTE, sieve=0, simplify=0.0)
+    formats.write_polygons(tmp_path / "map.tif", scene, NAMES, PALETTE, simplify=0.0)
     chosen = choose(pixels(0, scenes=1), NONE, Rules(12, 0.1, 3, 0))
     write(chosen, [scene], NAMES, PALETTE, tmp_path / "next.gpkg")
     return tmp_path

@@ -40,6 +40,7 @@ class Settings:
     """How scenes are predicted.
 
     window_size, overlap (pixels), batch_size: of the windows. probabilities: also keep those of every class.
+    sieve: pixels; smaller areas of a class are joined to their largest neighbour.
     Raises InputError where they cannot be.
     """
 
@@ -47,6 +48,7 @@ class Settings:
     overlap: int
     batch_size: int
     probabilities: bool
+    sieve: int = 0
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or not 0 <= self.overlap < self.window_size:
@@ -54,6 +56,8 @@ class Settings:
                 f"window_size={self.window_size}, overlap={self.overlap}, batch_size={self.batch_size}: give an "
                 "overlap from 0 to less than window_size, and a batch of 1 at least."
             )
+        if self.sieve < 0:
+            raise InputError(f"sieve={self.sieve}: give the pixels of the smallest area, or 0 to keep all.")
 
 
 Layers = UInt8[np.ndarray, "layers h w"]
@@ -68,6 +72,7 @@ def predict(cfg: DictConfig) -> list[Path]:
         model.overlap if cfg.overlap is None else cfg.overlap,
         model.batch_size if cfg.batch_size is None else cfg.batch_size,
         cfg.probabilities,
+        cfg.sieve,
     )
     rasters = open_rasters(find(cfg.input, "input"), bands=model.bands)
     _tell_scale(Path(cfg.run))
@@ -77,7 +82,7 @@ def predict(cfg: DictConfig) -> list[Path]:
         if predict_map(model, raster, file, settings):
             formats.write_preview(file, output_files(file, settings)["confidence"], model, raster, points)
         if cfg.polygons and processes.rank() == 0:
-            formats.write_polygons(file, raster, model.classes, model.palette, cfg.sieve, cfg.simplify)
+            formats.write_polygons(file, raster, model.classes, model.palette, cfg.simplify)
     return files
 
 
@@ -144,7 +149,9 @@ def predict_map(model: Trained, raster: Raster, file: Path, settings: Settings) 
         return False
     while not all(_strip_file(folder, i).exists() for i in range(len(rows))):
         time.sleep(0.5)  # other processes are at theirs
-    formats.write(outputs, folder, [_strip_file(folder, i) for i in range(len(rows))], model, raster, key)
+    formats.write(
+        outputs, folder, [_strip_file(folder, i) for i in range(len(rows))], model, raster, key, settings.sieve
+    )
     shutil.rmtree(folder)
     log.info("Map: %s", ", ".join(str(output) for output in outputs.values()))
     return True
