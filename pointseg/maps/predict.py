@@ -26,6 +26,7 @@ from pointseg.files import writing
 from pointseg.imagery.rasters import Raster, find, open_rasters
 from pointseg.maps import formats
 from pointseg.prediction import load
+from pointseg.prediction.smoothing import smoothed
 from pointseg.prediction.trained import Trained
 from pointseg.prediction.windows import predict_scene, strips
 from pointseg.types import IGNORE, Points, Window
@@ -40,7 +41,8 @@ class Settings:
     """How scenes are predicted.
 
     window_size, overlap (pixels), batch_size: of the windows. probabilities: also keep those of every class.
-    sieve: pixels; smaller areas of a class are joined to their largest neighbour.
+    sieve: pixels; smaller areas of a class are joined to their largest neighbour. smooth: the radius in pixels within
+    which probabilities are smoothed, 0 for none.
     Raises InputError where they cannot be.
     """
 
@@ -49,6 +51,7 @@ class Settings:
     batch_size: int
     probabilities: bool
     sieve: int = 0
+    smooth: int = 0
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or not 0 <= self.overlap < self.window_size:
@@ -58,6 +61,11 @@ class Settings:
             )
         if self.sieve < 0:
             raise InputError(f"sieve={self.sieve}: give the pixels of the smallest area, or 0 to keep all.")
+        if not 0 <= self.smooth < self.window_size // 4:
+            raise InputError(
+                f"smooth={self.smooth}: give a radius below {self.window_size // 4} pixels, a quarter of the windows' "
+                "side, or 0."
+            )
 
 
 Layers = UInt8[np.ndarray, "layers h w"]
@@ -73,6 +81,7 @@ def predict(cfg: DictConfig) -> list[Path]:
         model.batch_size if cfg.batch_size is None else cfg.batch_size,
         cfg.probabilities,
         cfg.sieve,
+        cfg.smooth,
     )
     rasters = open_rasters(find(cfg.input, "input"), bands=model.bands)
     _tell_scale(Path(cfg.run))
@@ -196,7 +205,7 @@ def _predict_strips(model: Trained, raster: Raster, settings: Settings, folder: 
     rows = strips(raster.shape[0], settings.window_size, settings.overlap)
     layers = 2 + settings.probabilities * len(model.classes)
     blocks = predict_scene(
-        model.predict,
+        smoothed(model.predict, settings.smooth) if settings.smooth else model.predict,
         raster,
         settings.window_size,
         settings.overlap,
