@@ -67,7 +67,7 @@ class Model:
 
     def __init__(self, folder: Path, temporary: "TemporaryDirectory[str] | None" = None) -> None:
         self.folder = folder
-        self._temporary = temporary or TemporaryDirectory(prefix="pointseg_")  # of maps that are only shown
+        self._temporary = temporary  # kept: the folder goes with it
 
     def __repr__(self) -> str:
         return f"<pointseg model in {self.folder}>"
@@ -100,10 +100,11 @@ class Model:
     def show(self, input: str | Path, **options: Any) -> Image.Image:
         """A picture of an image with the model's points, its map, and where the map is unsure."""
         (raster,) = open_rasters(find(str(input), "input"))
-        suffix = ".png" if raster.crs is None else ".tif"
-        file = Path(self._temporary.name) / "shown" / raster.file.with_suffix(suffix).relative_to(raster.file.anchor)
-        (file,) = self.predict(input, file, **options)
-        return Image.open(file.with_name(f"{file.stem}_preview.jpg"))
+        with TemporaryDirectory() as folder:
+            (file,) = self.predict(input, Path(folder) / f"map.{'png' if raster.crs is None else 'tif'}", **options)
+            with Image.open(file.with_name(f"{file.stem}_preview.jpg")) as picture:
+                picture.load()
+                return picture.copy()
 
     def save(self, folder: str | Path) -> None:
         """Keep the run in `folder`, which must not be there yet."""

@@ -49,6 +49,7 @@ def test_a_map_a_picture_and_points(model: Model, site: Path, tmp_path: Path) ->
     before = sorted(site.iterdir())
     picture = model.show(site / "a.tif")
     assert picture.width > 3 * 128
+    assert model.show(site / "a.tif", smooth=2).size == picture.size  # again, and otherwise
     suggested = model.suggest([site / "a.tif"], 6, distance=5)
     assert isinstance(suggested, geopandas.GeoDataFrame)
     assert (len(suggested), suggested["margin"].is_monotonic_increasing) == (6, True)
