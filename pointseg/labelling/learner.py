@@ -1,0 +1,303 @@
+"""The model beside the session: a thread that learns each click, draws what the page shows, and looks around.
+
+Steps are short and in this order: learn, draw, refine, survey. So a click waits for one window at most.
+"""
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+
+from pointseg.imagery.rasters import Raster
+from pointseg.labelling.features import Features, Place
+from pointseg.labelling.knowledge import NOTHING, Fit, Knowledge, Quality, judge
+from pointseg.labelling.records import Pixel
+from pointseg.labelling.session import Session
+from pointseg.labelling.survey import Survey
+from pointseg.training.frozen import ROWS
+from pointseg.types import IGNORE, Window
+
+log = logging.getLogger(__name__)
+
+TILE = 256  # pixels of the screen
+DETAIL = 1  # times that a view may be halved and still be drawn from every pixel; beyond, from the survey
+SLICE = 0.2  # seconds of a step that can be cut short
+PAUSE = 1.0  # seconds after a fit in which the page gets its tiles, before what would make another fit is done
+DRAWN = 256  # tiles that are kept
+
+
+class TileKey(NamedTuple):
+    """A tile of the screen. halvings: the scene's pixels are seen at every 2 to that power."""
+
+    scene: int
+    halvings: int
+    row: int
+    col: int
+
+    def area(self, raster: Raster) -> Window:
+        """The pixels of the scene in it; of no height or width outside."""
+        side = TILE << self.halvings
+        top, left = self.row * side, self.col * side
+        return Window(top, left, min(side, raster.shape[0] - top), min(side, raster.shape[1] - left))
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Of a tile, at the screen's pixels: class (an index of the fit's, IGNORE for none) and confidence, 0 to 255."""
+
+    fit: Fit
+    classes: UInt8[np.ndarray, "h w"]
+    confidence: UInt8[np.ndarray, "h w"]
+
+
+@dataclass
+class Wish:
+    """A tile that a page waits for. Its result is None where a newer fit has made it pointless."""
+
+    key: TileKey
+    number: int
+    future: "Future[Drawn | None]" = field(default_factory=Future)
+
+
+class Learner:
+    """What it says: fit, quality, progress; `listeners` are called (by its threads) when any of it changes.
+
+    Raises nothing once it runs; what goes wrong in its threads is a note of the session.
+    """
+
+    def __init__(self, session: Session, features: Features, survey_limit: int) -> None:
+        self.session, self.features = session, features
+        self.survey = Survey(features, survey_limit)
+        self.knowledge = Knowledge(features.network.levels)
+        self.fit = NOTHING
+        self.quality: Quality | None = None
+        self.history: list[Quality] = []
+        self.unread = 0  # labelled pixels whose features are not known yet
+        self.listeners: list[Callable[[], None]] = []
+        self.wishes: list[Wish] = []
+        self.drawn: OrderedDict[TileKey, Drawn] = OrderedDict()
+        self.preferred: tuple[int, Window] | None = None
+        self.lock = threading.RLock()  # of what both threads use; held for as long as a window takes
+        self._wishing = threading.Lock()  # of the wishes, which the page's own thread makes: held for no time
+        self._fitted = time.monotonic()
+        self._judged = self._learned = -1
+        self._stop = False
+        self._work, self._judging = threading.Event(), threading.Event()
+        self._threads = [threading.Thread(target=target, daemon=True) for target in (self._run, self._judge)]
+        session.listeners.append(self._work.set)
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+        self._work.set()
+
+    def stop(self) -> None:
+        self._stop = True
+        self._work.set()
+        self._judging.set()
+        for thread in self._threads:
+            thread.join()
+
+    def wish(self, key: TileKey, number: int) -> Wish:
+        """Ask for a tile of the fit of that number."""
+        wish = Wish(key, number)
+        with self._wishing:
+            self.wishes.append(wish)
+        self._work.set()
+        return wish
+
+    def view(self, scene: int, area: Window) -> None:
+        """What a page shows now: the survey looks there first."""
+        self.preferred = (scene, area)
+        self._work.set()
+
+    def suggest(self, skipped: list[Pixel], distance: float) -> Pixel | None:
+        """The pixel most worth labelling next."""
+        with self.lock:
+            fit, taken = self.fit, [*self.session.labelled(), *skipped]
+            if fit.linear is None:
+                return None
+            known = torch.stack([rows.float().mean(0) for rows in self.knowledge.rows.values()])
+            return self.survey.next_point(fit, taken, known, distance, seed=len(taken))
+
+    def shares(self) -> dict[str, float]:
+        with self.lock:
+            return self.survey.shares(self.fit)
+
+    def _run(self) -> None:
+        while not self._stop:
+            self._work.clear()
+            try:
+                while not self._stop and any(step() for step in (self._learn, self._draw, self._refine, self._look)):
+                    pass
+            except Exception as error:  # a damaged file, no memory: the page says it and goes on
+                log.exception("The model's thread")
+                self.session.say(f"The map cannot be drawn here: {error}", bad=True)
+                self._give_up()
+            self._work.wait(PAUSE / 2)
+
+    def _give_up(self) -> None:
+        with self._wishing:
+            wishes, self.wishes = self.wishes, []
+        for wish in wishes:
+            wish.future.set_result(None)
+
+    def _learn(self) -> bool:
+        """Take in what was clicked; the head is fitted when all of it is."""
+        version = self.session.version
+        if version == self._learned:
+            return False
+        labelled = self.session.labelled()
+        with self.lock:
+            for pixel in self.knowledge.rows.keys() - labelled.keys():
+                self.knowledge.forget(pixel)
+        missing = [pixel for pixel in labelled if pixel not in self.knowledge.rows]
+        self.unread = len(missing)
+        if self._take_in(missing, ways=1):
+            self.unread = 0
+            self._learned = version
+            self._fit()
+        self._tell()
+        return True
+
+    def _take_in(self, pixels: list[Pixel], ways: int) -> bool:
+        """Read features for a while; whether that was all of them."""
+        end = time.monotonic() + SLICE
+        for place, own in self.features.around(pixels):
+            if time.monotonic() > end:
+                return False
+            rows = self.features.at(place, own, ways)
+            with self.lock:
+                for pixel, of_pixel in zip(own, rows, strict=True):
+                    self.knowledge.learn(pixel, of_pixel)
+        return True
+
+    def _fit(self) -> None:
+        with self.lock:
+            labelled = self.session.labelled()
+            fit = self.knowledge.fit(self.fit.number + 1, labelled, self.session.classes.names)
+            self.fit, self._fitted = fit, time.monotonic()
+
+    def _draw(self) -> bool:
+        """One wish, or one window that it needs."""
+        with self._wishing:
+            self.wishes = [wish for wish in self.wishes if not wish.future.cancelled()]
+            if not self.wishes:
+                return False
+            wish = self.wishes[0]
+        fit = self.fit
+        drawn = self.drawn.get(wish.key)
+        if wish.number == fit.number and fit.head is not None and (drawn is None or drawn.fit is not fit):
+            if missing := self._missing(wish.key):
+                self.features.of_window(missing[0])
+                return True
+            drawn = self._keep(wish.key, self._tile(wish.key, fit))
+        with self._wishing:
+            self.wishes.remove(wish)
+        if wish.future.set_running_or_notify_cancel():
+            wish.future.set_result(drawn if drawn is not None and drawn.fit.number == wish.number else None)
+        return True
+
+    def _missing(self, key: TileKey) -> list[Place]:
+        if key.halvings > DETAIL:
+            return []
+        return self.features.missing(key.scene, key.area(self.session.scenes[key.scene]))
+
+    def _keep(self, key: TileKey, drawn: Drawn) -> Drawn:
+        self.drawn[key] = drawn
+        while len(self.drawn) > DRAWN:
+            self.drawn.popitem(last=False)
+        return drawn
+
+    def _tile(self, key: TileKey, fit: Fit) -> Drawn:
+        raster = self.session.scenes[key.scene]
+        area = key.area(raster)
+        if key.halvings > DETAIL:
+            return self._overview(key, area, fit)
+        assert fit.head is not None
+        step = 1 << key.halvings
+        confidence, classes = self.features.probabilities(fit.head, key.scene, area)[:, ::step, ::step].max(0)
+        found = classes.byte().numpy()
+        found[~raster.valid(area)[::step, ::step]] = IGNORE
+        return Drawn(fit, found, (confidence * 255).round().byte().numpy())
+
+    def _overview(self, key: TileKey, area: Window, fit: Fit) -> Drawn:
+        """From the survey: each pixel of the screen as the sample nearest to it."""
+        samples, answer = self.survey.samples[key.scene], self.survey.answer(key.scene, fit)
+        apart = 1 << key.halvings
+        down, across = (
+            np.minimum(np.arange(start, start + size, apart) // samples.step, count - 1)
+            for start, size, count in zip(area[:2], area[2:], answer.classes.shape, strict=True)
+        )
+        return Drawn(fit, answer.classes[np.ix_(down, across)], answer.confidence[np.ix_(down, across)])
+
+    def _refine(self) -> bool:
+        """Read the points under the other symmetries too, as training does."""
+        if time.monotonic() < self._fitted + PAUSE:
+            return False
+        rows = self.knowledge.rows
+        ways = min(max(ROWS // max(len(rows), 1), 1), 8) if self.features.network.scales else 1
+        pixels = [pixel for pixel, known in rows.items() if len(known) < ways]
+        if not pixels:
+            if self._judged != self._learned and not self._judging.is_set():
+                self._judging.set()
+            return False
+        if self._take_in(pixels, ways):
+            self._fit()
+            self._tell()
+        return True
+
+    def _look(self) -> bool:
+        with self.lock:
+            if self.preferred is not None:
+                self.survey.prefer(*self.preferred)
+                self.preferred = None
+            place = self.survey.step_on()
+        if place is not None and (self.survey.done % 8 == 0 or not self.survey.left):
+            self._tell()
+        return place is not None
+
+    def _judge(self) -> None:
+        """The other thread: cross-validation, which takes a second with many points."""
+        while True:
+            self._judging.wait()
+            if self._stop:
+                return
+            with self.lock:
+                self._judged = self._learned
+                labelled = self.session.labelled()
+                enough = self.fit.head is not None
+                sample = self.knowledge.sample(labelled, self.session.scenes) if enough else None
+            try:
+                self._judged_to_be(judge(*sample) if sample else None)
+            except Exception as error:
+                log.exception("Cross-validation")
+                self.session.say(f"The quality cannot be told: {error}", bad=True)
+            self._judging.clear()
+            self._work.set()
+
+    def _judged_to_be(self, quality: Quality | None) -> None:
+        with self.lock:
+            self.quality = quality
+            known = self.knowledge
+            amount, temperature = (quality.amount, quality.temperature) if quality else (None, 1.0)
+            changed = amount != known.amount or not 0.9 < temperature / known.temperature < 1.1
+            if quality:
+                self.history = [*self.history[-199:], quality]
+            if changed:
+                known.amount, known.temperature = amount, temperature
+        if changed:
+            self._fit()
+        self._tell()
+
+    def _tell(self) -> None:
+        for listener in self.listeners:
+            listener()
