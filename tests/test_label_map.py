@@ -75,7 +75,7 @@ def test_any_part_of_the_map_is_that_of_predict(encoder: str | None, site: tuple
     scenes, _ = site
     made = network(encoder, scenes)
     features = Features(made, scenes, SIDE, OVERLAP, 10**9)
-    weight = torch.randn(2, features.width) * (0.05 if encoder is None else 0.5)
+    weight = torch.randn(2, features.width) * (0.3 if encoder is None else 0.5)
     set_layer(made.classifier.linear, weight, torch.zeros(2))
     whole = torch.zeros(2, *scenes[0].shape)
     with torch.inference_mode():

@@ -1,13 +1,12 @@
 """Smaller copies of a large image, beside it, so that it can be seen from afar without reading all of it."""
 
-import os
 import tempfile
 from pathlib import Path
 
 import rasterio
+import rasterio.shutil
 from rasterio.enums import Resampling
 
-from pointseg.errors import InputError
 from pointseg.files import writing
 from pointseg.imagery.rasters import Raster, forget
 
@@ -31,14 +30,12 @@ def build(raster: Raster) -> Path:
     output = raster.file.with_name(f"{raster.file.name}.ovr")
     factors = [2**i for i in range(1, 16) if max(raster.shape) >> i >= SMALLEST]
     with writing(output) as partial, tempfile.TemporaryDirectory(dir=output.parent, prefix=".") as folder:
-        link = Path(folder) / raster.file.name
-        os.symlink(raster.file, link)  # beside which GDAL writes them, out of sight until they are whole
-        options = {"COMPRESS_OVERVIEW": "DEFLATE", "BIGTIFF_OVERVIEW": "IF_SAFER", "TIFF_USE_OVR": "YES"}
-        with rasterio.Env(**options), rasterio.open(link) as dataset:
+        # Overviews are written beside what is opened for change; so that is a file that points to the image.
+        pointer = Path(folder) / "image.vrt"
+        rasterio.shutil.copy(raster.file, pointer, driver="VRT")
+        options = {"COMPRESS_OVERVIEW": "DEFLATE", "BIGTIFF_OVERVIEW": "IF_SAFER"}
+        with rasterio.Env(**options), rasterio.open(pointer, "r+") as dataset:
             dataset.build_overviews(factors, Resampling.average)
-        made = link.with_name(f"{link.name}.ovr")
-        if not made.exists():
-            raise InputError(f"{raster.file}: GDAL writes no overviews for it; turn it into a GeoTIFF first.")
-        made.replace(partial)
+        pointer.with_suffix(".vrt.ovr").replace(partial)
     forget()
     return output

@@ -193,8 +193,15 @@ export default {
         L.DomEvent.stop(e);
         this.$emit("pick", { id });
       });
+      // By how far it was dragged: where it lies, Leaflet has rounded to pixels of the screen.
+      let from, start;
+      marker.on("dragstart", () => {
+        from = marker.getLatLng();
+        start = this.map.latLngToLayerPoint(from);
+      });
       marker.on("dragend", () => {
-        const [row, col] = this.pixel(marker.getLatLng());
+        const way = this.map.latLngToLayerPoint(marker.getLatLng()).subtract(start).divideBy(2 ** this.map.getZoom());
+        const [row, col] = this.pixel(L.latLng(from.lat - way.y, from.lng + way.x));
         this.$emit("drag", { id, row, col });
       });
       marker.on("add", () => this.dress(marker));
