@@ -24,6 +24,7 @@ from pointseg.prediction.windows import cover
 from pointseg.suggestions.margin import Rules, choose
 from pointseg.types import IGNORE, Window
 
+MOST = 250_000  # samples, which each click gives classes anew
 CHUNK = 20_000  # samples whose classes are computed at a time
 SHOWN = 20  # of the most uncertain pixels, among which the one least like those labelled is suggested
 
@@ -88,7 +89,7 @@ class Survey:
 
     def __init__(self, features: Features, limit: int) -> None:
         pixels = sum(scene.shape[0] * scene.shape[1] for scene in features.scenes)
-        apart = math.sqrt(pixels * features.width * 2 / limit)
+        apart = math.sqrt(pixels / min(limit / (2 * features.width), MOST))
         self.step = 2 ** max(math.ceil(math.log2(max(apart, 1))), 2)
         self.samples = [Samples(i, scene, features, self.step) for i, scene in enumerate(features.scenes)]
         places = [place for samples in self.samples for place in samples.pieces]
