@@ -137,9 +137,6 @@ def picture() -> None:
                     click(page, mask, rng, corner, (960, 840))
             show(page, 1000, 1500)
             settled(page, 20)
-            page.keyboard.press("n")
-            page.locator(".suggested").wait_for()
-            settled(page)
             page.screenshot(path=PICTURE, type="jpeg", quality=72)
 
 

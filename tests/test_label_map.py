@@ -157,6 +157,7 @@ def test_from_afar_the_map_is_that_of_its_pixels(learner: Learner, site: tuple[l
     labelled(learner, labels)
     survey = learner.survey
     waited(lambda: not survey.left and learner.quality is not None)
+    learner.view(0, Window(0, 0, 200, 300))
     near, half, far = (tile(learner, TileKey(0, halvings, 0, 0)) for halvings in (0, 1, 2))
     assert half.shape == (100, 150)
     assert (half[:, :128] == near[::2, ::2]).all()
@@ -265,6 +266,19 @@ def test_the_survey_takes_no_more_memory_than_it_may(site: tuple[list[Raster], n
         assert sum(samples.values.numel() * 2 for samples in survey.samples) <= 1.3 * limit
     order = survey.left[-3:]
     survey.prefer(0, Window(190, 290, 10, 10))
-    first = survey.step_on()
+    first = survey.left[-1]
     assert first == Place(0, Window(72, 172, SIDE, SIDE))
-    assert order[0] in [*survey.left, first]
+    assert set(order) <= set(survey.left)
+    survey.look(first, features.computed(first))
+    assert first not in survey.left
+    assert survey.samples[0].seen[-1, -1]
+    assert not survey.samples[0].seen[0, 0]
+
+
+def test_a_view_beyond_the_memory_is_not_drawn_from_every_pixel(site: tuple[list[Raster], np.ndarray]) -> None:
+    scenes, _ = site
+    features = Features(network(None, scenes), scenes, SIDE, OVERLAP, 10**8)
+    for place in features.missing(0, Window(0, 0, 200, 300)):
+        features.of_window(place)
+    assert features.needed(0, Window(0, 0, 200, 300)) == features.bytes
+    assert features.needed(0, Window(0, 0, 10, 10)) < features.bytes / 3

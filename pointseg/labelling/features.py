@@ -2,7 +2,7 @@
 
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -63,14 +63,29 @@ class Features:
     @torch.inference_mode()
     def computed(self, place: Place) -> Maps:
         """As `of_window`, and not kept."""
+        return [of_level for part in self.parts(place) for of_level in part]
+
+    def parts(self, place: Place) -> Iterator[Maps]:
+        """As `computed`, some at a time, for who has to listen between them. To be iterated in inference mode."""
+        if place in self.kept:
+            yield self.kept[place]
+            return
         image = self._image(place)
-        return [of_level.half() for of_level in self.network.features(image)]
+        yield [of_level.half() for of_level in self.network.filtered(image)]
+        for scale in range(self.network.scales):
+            yield [of_level.half() for of_level in self.network.at_scale(image, scale)]
 
     def missing(self, scene: int, area: Window) -> list[Place]:
         """The windows that `probabilities` of an area would have to compute."""
         found = reaching(self.scenes[scene].shape, area, self.window_size, self.overlap)
         places = [Place(scene, window) for window, _, _ in found]
         return [place for place in places if place not in self.kept]
+
+    def needed(self, scene: int, area: Window) -> int:
+        """Bytes of the maps of all windows that an area needs."""
+        each = sum(2 * level.channels / level.stride**2 for level in self.network.levels)
+        found = reaching(self.scenes[scene].shape, area, self.window_size, self.overlap)
+        return round(sum(window.height * window.width * each for window, _, _ in found))
 
     @torch.inference_mode()
     def probabilities(self, head: Head, scene: int, area: Window) -> Float[Tensor, "k h w"]:
@@ -102,10 +117,8 @@ class Features:
         return features_at(self.network, self._image(place), torch.tensor(positions, dtype=torch.float32), ways)
 
     @torch.inference_mode()
-    def read(self, place: Place, rows: np.ndarray, cols: np.ndarray) -> Float[Tensor, "n f"]:
-        """Those of pixels (in the scene's frame) of one window, of half precision; the window is kept where it was."""
-        maps = self.kept.get(place) or self.computed(place)
-        window = place.window
+    def read(self, maps: Maps, window: Window, rows: np.ndarray, cols: np.ndarray) -> Float[Tensor, "n f"]:
+        """Those of pixels (in the scene's frame) of a window with these maps, of half precision."""
         positions = (torch.from_numpy(axis).float() for axis in (rows - window.row, cols - window.col))
         found: Tensor = read(maps, self.network.levels, torch.zeros(len(rows), dtype=torch.long), *positions)
         return found.half()

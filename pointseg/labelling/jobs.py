@@ -95,6 +95,10 @@ class Jobs:
         maps = f"output={_quoted(str(folder / 'maps'))}"
         return self._start(Job("Make the map", folder, [self._train(folder, classes), [*predict, maps]]))
 
+    def stop(self) -> None:
+        if self.job is not None:
+            self.job.stop()
+
     def _train(self, folder: Path, classes: dict[str, str]) -> list[str]:
         # Names of classes may hold what a command line cannot; so the keys go in by a file.
         settings = {**self.settings, "dataset": {**self.settings["dataset"], "classes": classes}}

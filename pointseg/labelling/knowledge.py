@@ -63,6 +63,7 @@ class Knowledge:
         self.levels = levels
         self.width = sum(level.channels for level in levels)
         self.rows: dict[Pixel, Float[Tensor, "r f"]] = {}
+        self.means: dict[Pixel, Float[Tensor, f]] = {}
         self.products = torch.zeros(self.width, self.width, dtype=torch.float64)
         self.amount: float | None = None  # of shrinkage; None: by the number of points alone
         self.temperature = 1.0
@@ -70,11 +71,13 @@ class Knowledge:
     def learn(self, pixel: Pixel, rows: Float[Tensor, "r f"]) -> None:
         self.forget(pixel)
         self.rows[pixel] = rows.clone()
+        self.means[pixel] = rows.double().mean(0)
         self._count(rows, 1)
 
     def forget(self, pixel: Pixel) -> None:
         rows = self.rows.pop(pixel, None)
         if rows is not None:
+            del self.means[pixel]
             self._count(rows, -1)
 
     def _count(self, rows: Float[Tensor, "r f"], sign: int) -> None:
@@ -94,7 +97,7 @@ class Knowledge:
 
     def _moments(self, known: Mapping[Pixel, str], names: Sequence[str]) -> Moments:
         labels = torch.tensor([names.index(name) for name in known.values()])
-        means = torch.stack([self.rows[pixel].double().mean(0) for pixel in known])
+        means = torch.stack([self.means[pixel] for pixel in known])
         sums = torch.zeros(len(names), self.width, dtype=torch.float64).index_add_(0, labels, means)
         return Moments(torch.bincount(labels, minlength=len(names)).double(), sums, self.products.clone())
 

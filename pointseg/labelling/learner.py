@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import UInt8
+from torch import Tensor
 
 from pointseg.imagery.rasters import Raster
 from pointseg.labelling.features import Features, Place
@@ -22,13 +23,13 @@ from pointseg.labelling.knowledge import NOTHING, Fit, Knowledge, Quality, judge
 from pointseg.labelling.records import Pixel
 from pointseg.labelling.session import Session
 from pointseg.labelling.survey import Survey
+from pointseg.models.frozen import Maps
 from pointseg.training.frozen import ROWS
 from pointseg.types import IGNORE, Window
 
 log = logging.getLogger(__name__)
 
 TILE = 256  # pixels of the screen
-DETAIL = 1  # times that a view may be halved and still be drawn from every pixel; beyond, from the survey
 SLICE = 0.2  # seconds of a step that can be cut short
 PAUSE = 1.0  # seconds after a fit in which the page gets its tiles, before what would make another fit is done
 DRAWN = 256  # tiles that are kept
@@ -67,6 +68,14 @@ class Wish:
     future: "Future[Drawn | None]" = field(default_factory=Future)
 
 
+class Looking(NamedTuple):
+    """A window that is being looked at: what is still to come of its maps, and what is there."""
+
+    place: Place
+    parts: Iterator[Maps]
+    maps: list[Tensor]
+
+
 class Learner:
     """What it says: fit, quality, progress; `listeners` are called (by its threads) when any of it changes.
 
@@ -85,10 +94,12 @@ class Learner:
         self.wishes: list[Wish] = []
         self.drawn: OrderedDict[TileKey, Drawn] = OrderedDict()
         self.preferred: tuple[int, Window] | None = None
+        self.room = 1.0  # of the features that may be kept, to those of the view
         self.lock = threading.RLock()  # of what both threads use; held for as long as a window takes
         self._wishing = threading.Lock()  # of the wishes, which the page's own thread makes: held for no time
         self._fitted = time.monotonic()
         self._judged = self._learned = -1
+        self._looking: Looking | None = None
         self._stop = False
         self._work, self._judging = threading.Event(), threading.Event()
         self._threads = [threading.Thread(target=target, daemon=True) for target in (self._run, self._judge)]
@@ -117,7 +128,13 @@ class Learner:
     def view(self, scene: int, area: Window) -> None:
         """What a page shows now: the survey looks there first."""
         self.preferred = (scene, area)
+        self.room = self.features.limit / self.features.needed(scene, area)
         self._work.set()
+
+    @property
+    def detail(self) -> int:
+        """How often a view may be halved and still be drawn from every pixel; beyond, it is from the survey."""
+        return 1 if self.room >= 1 else 0
 
     def suggest(self, skipped: list[Pixel], distance: float) -> Pixel | None:
         """The pixel most worth labelling next."""
@@ -125,13 +142,14 @@ class Learner:
             fit, taken = self.fit, [*self.session.labelled(), *skipped]
             if fit.linear is None:
                 return None
-            known = torch.stack([rows.float().mean(0) for rows in self.knowledge.rows.values()])
+            known = torch.stack(list(self.knowledge.means.values())).float()
             return self.survey.next_point(fit, taken, known, distance, seed=len(taken))
 
     def shares(self) -> dict[str, float]:
         with self.lock:
             return self.survey.shares(self.fit)
 
+    @torch.inference_mode()
     def _run(self) -> None:
         while not self._stop:
             self._work.clear()
@@ -207,7 +225,7 @@ class Learner:
         return True
 
     def _missing(self, key: TileKey) -> list[Place]:
-        if key.halvings > DETAIL:
+        if key.halvings > self.detail:
             return []
         return self.features.missing(key.scene, key.area(self.session.scenes[key.scene]))
 
@@ -220,7 +238,7 @@ class Learner:
     def _tile(self, key: TileKey, fit: Fit) -> Drawn:
         raster = self.session.scenes[key.scene]
         area = key.area(raster)
-        if key.halvings > DETAIL:
+        if key.halvings > self.detail:
             return self._overview(key, area, fit)
         assert fit.head is not None
         step = 1 << key.halvings
@@ -256,14 +274,31 @@ class Learner:
         return True
 
     def _look(self) -> bool:
-        with self.lock:
+        """At a part of one window more, for the survey."""
+        if self._looking is None:
             if self.preferred is not None:
-                self.survey.prefer(*self.preferred)
+                with self.lock:
+                    self.survey.prefer(*self.preferred)
                 self.preferred = None
-            place = self.survey.step_on()
-        if place is not None and (self.survey.done % 8 == 0 or not self.survey.left):
+            if not self.survey.left:
+                return False
+            place = self.survey.left[-1]
+            self._looking = Looking(place, self.features.parts(place), [])
+        looking, self._looking = self._looking, None
+        try:
+            part = next(looking.parts, None)
+        except Exception:  # a damaged place is not looked at again
+            self.survey.left.remove(looking.place)
+            raise
+        if part is not None:
+            looking.maps.extend(part)
+            self._looking = looking
+            return True
+        with self.lock:
+            self.survey.look(looking.place, looking.maps)
+        if self.survey.done % 8 == 0 or not self.survey.left:
             self._tell()
-        return place is not None
+        return True
 
     def _judge(self) -> None:
         """The other thread: cross-validation, which takes a second with many points."""

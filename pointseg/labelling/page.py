@@ -1,6 +1,7 @@
 """What one browser tab shows and asks; what is labelled is the session's, and the same in every tab."""
 
 import asyncio
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,12 +14,14 @@ from pointseg.errors import InputError
 from pointseg.imagery.rasters import Raster
 from pointseg.labelling import overviews, tiles
 from pointseg.labelling.jobs import Jobs
-from pointseg.labelling.learner import DETAIL, Learner
+from pointseg.labelling.learner import Learner
 from pointseg.labelling.panels import Panels
 from pointseg.labelling.records import Pixel
 from pointseg.labelling.scene_map import SceneMap
 from pointseg.labelling.session import Session
 from pointseg.types import Bands, Window
+
+log = logging.getLogger(__name__)
 
 APART = 20.0  # pixels between a suggested point and those labelled
 REFRESHED = 0.3  # seconds between two looks at what the panels show
@@ -128,8 +131,10 @@ class Page:
         """Do it beside the page's own thread; what cannot be done is said, and None returned."""
         try:
             return await run.io_bound(work, *arguments)
-        except InputError as error:
-            self.complain(str(error))
+        except Exception as error:  # of whatever kind: the click was not kept, and the person has to know
+            if not isinstance(error, InputError):
+                log.exception("The page")
+            self.complain(str(error) or repr(error))
             self.map.run_method("failed")
             return None
         finally:
@@ -267,12 +272,20 @@ class Page:
             return f"Reading the ground around {self.learner.unread} points …"
         if self.learner.fit.head is None:
             return "The map appears when points of two classes are labelled."
-        if self.view is None or self.view.zoom >= -DETAIL:
-            return "Every pixel shown is the map's."
+        if self.view is None or self.view.zoom >= -self.learner.detail:
+            return self._near()
         part = survey.done / max(survey.total, 1)
         return (
-            f"From afar: the map at every {survey.step}th pixel, {math.floor(100 * part)} % of the ground looked at. "
+            f"From afar: the map at pixels {survey.step} apart, {math.floor(100 * part)} % of the ground looked at. "
             "Zoom in for every pixel."
+        )
+
+    def _near(self) -> str:
+        if self.learner.room >= 1 or (self.view and self.view.zoom < 0):
+            return "Every pixel shown is the map's."
+        memory = math.ceil(self.learner.features.limit / self.learner.room / 10**6)
+        return (
+            f"So large a view is drawn anew slowly. Make the window smaller, or start with memory={memory} (megabytes)."
         )
 
     async def _refresh(self) -> None:

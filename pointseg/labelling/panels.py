@@ -47,6 +47,7 @@ class Panels:
         self.status.set_text(page.how_drawn())
         if self._new("classes", (session.version, page.current, page.picked, id(learner.quality))):
             self.refresh_classes()
+        elif self._new("points", session.version):  # the list may be long: once the hand rests
             self.table.rows = self._rows()
             self.table.update()
         if self._new("quality", (learner.fit.number, learner.survey.done, id(learner.quality))):
@@ -210,7 +211,7 @@ class Panels:
                     with ui.element("td"):
                         ui.label("" if hectares is None else f"{share * hectares:,.2f} ha")
         looked = f"{survey.done} of {survey.total} windows"
-        ui.label(f"As the map has it, from every {survey.step}th pixel of {looked}.").classes("quiet")
+        ui.label(f"As the map has it, from pixels {survey.step} apart in {looked}.").classes("quiet")
 
     def _actions(self) -> None:
         page = self.page

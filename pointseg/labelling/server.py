@@ -13,6 +13,7 @@ from typing import get_args
 
 import uvicorn
 from fastapi import FastAPI, Request, Response
+from nicegui import app as nicegui
 from nicegui import ui
 
 from pointseg.errors import InputError
@@ -36,7 +37,8 @@ def serve(session: Session, learner: Learner, jobs: Jobs, host: str, port: int, 
     listening = _listening(host, port)
     port = listening.getsockname()[1]
     app = application(session, learner, jobs, port, token)
-    address = f"http://{'127.0.0.1' if is_local(host) else host}:{port}/{f'?token={token}' if token else ''}"
+    name = socket.gethostname() if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    address = f"http://{name}:{port}/{f'?token={token}' if token else ''}"
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
     stopped = threading.Event()
     watcher = threading.Thread(target=_watch, args=(session, stopped), daemon=True)
@@ -50,8 +52,6 @@ def serve(session: Session, learner: Learner, jobs: Jobs, host: str, port: int, 
             server.run(sockets=[listening])
     finally:
         stopped.set()
-        if jobs.job is not None:
-            jobs.job.stop()
         learner.stop()
 
 
@@ -83,6 +83,7 @@ def application(session: Session, learner: Learner, jobs: Jobs, port: int, token
 
     ui.page("/", title="pointseg label")(page)
     ui.run_with(app, favicon="🛰️", show_welcome_message=False, tailwind=False)
+    nicegui.on_shutdown(jobs.stop)  # whichever signal ended it
     app.add_middleware(Guard, port=port, token=token)
     return app
 

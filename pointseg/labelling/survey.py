@@ -20,6 +20,7 @@ from pointseg.imagery.rasters import Raster
 from pointseg.labelling.features import Features, Place
 from pointseg.labelling.knowledge import Fit
 from pointseg.labelling.records import Pixel
+from pointseg.models.frozen import Maps
 from pointseg.prediction.windows import cover
 from pointseg.suggestions.margin import Rules, choose
 from pointseg.types import IGNORE, Window
@@ -59,13 +60,13 @@ class Samples:
     def _within(self, positions: Int[np.ndarray, "n"], first: int, last: int) -> range:
         return range(*np.searchsorted(positions, (first, last)).tolist())
 
-    def look(self, place: Place) -> None:
-        """Take the samples of a window."""
+    def look(self, place: Place, maps: Maps) -> None:
+        """Take the samples of a window from its maps."""
         down, across = self.pieces[place]
         rows, cols = (axis.ravel() for axis in np.meshgrid(self.rows[down], self.cols[across], indexing="ij"))
         valid = self.raster.valid(place.window)[rows - place.window.row, cols - place.window.col]
         if valid.any():
-            found = self.features.read(place, rows, cols).view(len(down), len(across), -1)
+            found = self.features.read(maps, place.window, rows, cols).view(len(down), len(across), -1)
             self.values[down.start : down.stop, across.start : across.stop] = found
         self.seen[down.start : down.stop, across.start : across.stop] = valid.reshape(len(down), len(across))
 
@@ -96,7 +97,6 @@ class Survey:
         # In an order that soon has some of everywhere.
         self.left = [places[i] for i in np.random.default_rng(0).permutation(len(places))]
         self.total = len(places)
-        self.first: list[Place] = []
         self._answers: dict[int, tuple[tuple[int, int], Answer]] = {}
 
     @property
@@ -108,13 +108,10 @@ class Survey:
         inside = [place for place in self.left if place.scene == scene and _meet(place.window, area)]
         self.left = [place for place in self.left if place not in set(inside)] + inside  # taken from the end
 
-    def step_on(self) -> Place | None:
-        """Look at one window more; which it was, None where all are done."""
-        if not self.left:
-            return None
-        place: Place = self.left.pop()
-        self.samples[place.scene].look(place)
-        return place
+    def look(self, place: Place, maps: Maps) -> None:
+        """Take the samples of one of the windows that are left."""
+        self.left.remove(place)
+        self.samples[place.scene].look(place, maps)
 
     def answer(self, scene: int, fit: Fit) -> Answer:
         """As of now; computed once for a fit and what has been looked at."""
