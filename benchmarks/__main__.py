@@ -15,7 +15,10 @@ import torch
 
 from benchmarks import document
 
-ROWS = ("alternatives", "label", "training", "loss", "prediction", "start", "data", "growth", "sweeps", "gpu")
+ROWS = (
+    *("alternatives", "label", "suggested", "training", "loss", "prediction", "start", "data", "growth", "sweeps"),
+    "gpu",
+)
 SIZES = ("tiny", "quick", "full")
 README = Path(__file__).with_name("README.md")
 

@@ -302,6 +302,40 @@ def test_names_are_text_whatever_they_hold(tab: Tab, server: Server) -> None:
 
 
 @BROWSER
+def test_classes_and_layers_are_changed_on_the_page(tab: Tab, server: Server) -> None:
+    page = tab.page
+    names = [str(name) for name in page.evaluate("Object.keys(sceneMap.classes)")]
+    there = server.found()
+    field = page.locator(".class-name input").nth(names.index("water"))
+    field.fill("lake")
+    field.press("Enter")
+    renamed = {(row, col, "lake" if name == "water" else name) for row, col, name in there}
+    waited(lambda: server.found() == renamed == tab.points())
+    page.keyboard.press("Escape")
+    undone = page.locator(".class-name input").nth(names.index("water"))
+    waited(lambda: undone.input_value() == "lake")
+    undone.fill("water")
+    undone.press("Enter")
+    waited(lambda: server.found() == there == tab.points())
+    swatch = page.locator("input[type=color]").nth(names.index("sand"))
+    swatch.evaluate("e => { e.value = '#0000ff'; e.dispatchEvent(new Event('change')); }")
+    waited(lambda: page.evaluate("sceneMap.classes.sand") == "#0000ff")
+    assert json.loads((server.folder / "field_classes.json").read_text())["sand"] == "#0000ff"
+    looked = seen(server.labels, 60, 2)
+    waited(lambda: (0, 0, 255) in tab.colours(looked) and COLOURS["sand"] not in tab.colours(looked))
+    swatch.evaluate("e => { e.value = '#e69f00'; e.dispatchEvent(new Event('change')); }")
+    waited(lambda: COLOURS["sand"] in tab.colours(looked))
+    page.locator(".panel .q-select:visible").first.click()
+    page.get_by_role("option", name="Confidence").click()
+    waited(lambda: not {*COLOURS.values()} & {*tab.colours(looked)})
+    page.keyboard.press("m")  # the list has let go of the keyboard
+    waited(lambda: page.evaluate("sceneMap.layer.url === null"))
+    assert set(tab.colours(looked)) == {(0, 0, 0)}
+    page.keyboard.press("m")
+    waited(lambda: COLOURS["grass"] in tab.colours(looked))
+
+
+@BROWSER
 def test_the_written_map_is_that_of_the_points(tab: Tab, server: Server) -> None:
     labels = server.labels
     if not server.found():

@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ MEGABYTE = 10**6
 
 def label(cfg: DictConfig) -> None:
     """Serve the page until it is ended; conf/label.yaml says what each key means."""
+    logging.getLogger("pointseg.training.head").setLevel(logging.WARNING)  # it speaks at each fit
+    # NiceGUI looks at every object of the process to find its server, torch's old names among them.
+    warnings.filterwarnings("ignore", message=".*reduce_op.*")
     session, learner, jobs = prepare(cfg)
     from pointseg.labelling.server import serve  # the extra `label`, and a second to import
 

@@ -4,6 +4,7 @@ What the page does not know of stays: other columns, other layers, styles. SQLit
 is killed, keeps two writers apart, and tells that somebody else has written.
 """
 
+import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,8 @@ from pointseg.errors import InputError, reading
 from pointseg.files import writing
 from pointseg.imagery.rasters import Raster
 from pointseg.labelling.records import Change, ConflictError, Pixel, Record
+
+logging.getLogger("pyogrio").setLevel(logging.WARNING)  # it counts records
 
 WAIT = 2.0  # seconds for another program to finish its transaction
 ENVELOPES = (0, 32, 48, 48, 64)  # bytes, by the flags of a geometry's head (GeoPackage 1.3, clause 2.1.3)

@@ -325,7 +325,7 @@ class Learner:
             known = self.knowledge
             amount, temperature = (quality.amount, quality.temperature) if quality else (None, 1.0)
             changed = amount != known.amount or not 0.9 < temperature / known.temperature < 1.1
-            if quality:
+            if quality and self.history[-1:] != [quality]:
                 self.history = [*self.history[-199:], quality]
             if changed:
                 known.amount, known.temperature = amount, temperature

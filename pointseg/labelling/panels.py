@@ -20,7 +20,13 @@ HELP = (
 )
 
 
+# A list that keeps the keyboard would take the keys of the map for its own.
+LET_GO = "() => setTimeout(() => document.activeElement?.blur(), 50)"
+
+
 class Panels:
+    """page: the tab's, which does what the panels ask."""
+
     def __init__(self, page: "Page") -> None:
         self.page = page
         self.opacity = 0.5
@@ -78,6 +84,7 @@ class Panels:
             .style("width: 100%")
         )
         self.scenes.set_visibility(len(scenes) > 1)
+        self.scenes.on("popup-hide", js_handler=LET_GO)
 
     @ui.refreshable_method
     def _classes(self) -> None:
@@ -146,6 +153,8 @@ class Panels:
             .style("width: 100%")
         )
 
+        self.layers.on("popup-hide", js_handler=LET_GO)
+
         def changed(event: ValueChangeEventArguments[float | None]) -> None:
             self.opacity = float(event.value or 0)
             self.page.map.run_method("opaque", self.opacity)
@@ -166,7 +175,7 @@ class Panels:
                 for i, colour in enumerate(("red", "green", "blue")):
                     ui.select(
                         numbers, value=chosen[i], label=colour, on_change=lambda e, i=i: chosen.__setitem__(i, e.value)
-                    ).props("dense").classes("grow")
+                    ).props("dense").classes("grow").on("popup-hide", js_handler=LET_GO)
             ui.button("As the model sees it", on_click=lambda: page.change_bands(tuple(chosen), False)).props(
                 "flat dense no-caps size=sm"
             )

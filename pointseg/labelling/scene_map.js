@@ -256,7 +256,8 @@ export default {
       this.$emit("view", { row, col, height: bottom - row + 1, width: right - col + 1, zoom: this.map.getZoom() });
     },
     pressed(e) {
-      const typing = /^(INPUT|TEXTAREA|SELECT)$/.test(e.target.tagName) && !/^(range|checkbox|button)$/.test(e.target.type);
+      const text = /^(INPUT|TEXTAREA)$/.test(e.target.tagName) && !/^(range|color|checkbox|button)$/.test(e.target.type);
+      const typing = text && !e.target.readOnly;
       if (typing || e.altKey || e.target.isContentEditable) return;
       const key = e.key.toLowerCase();
       const known = /^[1-9]$/.test(key) || ["n", "z", "y", "m", "delete", "backspace", "escape"].includes(key);

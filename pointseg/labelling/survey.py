@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from pointseg.imagery.rasters import Raster
@@ -27,7 +27,7 @@ from pointseg.types import IGNORE, Window
 
 MOST = 250_000  # samples, which each click gives classes anew
 CHUNK = 20_000  # samples whose classes are computed at a time
-SHOWN = 20  # of the most uncertain pixels, among which the one least like those labelled is suggested
+CHOICES, SHARE = 20, 0.05  # of the uncertain pixels: how many, and from which share of each class they are drawn
 
 
 @dataclass(frozen=True)
@@ -130,23 +130,32 @@ class Survey:
         total = counts[:IGNORE].sum()
         return {name: float(counts[i] / total) for i, name in enumerate(fit.names)} if total else {}
 
-    def next_point(self, fit: Fit, taken: Sequence[Pixel], known: Tensor, distance: float, seed: int) -> Pixel | None:
-        """A pixel of which the head is unsure and that is unlike those labelled; None where there is none.
+    def next_point(
+        self, fit: Fit, taken: Sequence[Pixel], known: Float[Tensor, "n f"], distance: float, seed: int
+    ) -> Pixel | None:
+        """Of the `uncertain` pixels the one least like those labelled; None where there is none.
 
-        taken: pixels that it shall not lie near. known: the features of those labelled.
+        known: the features of those labelled.
+        """
+        pixels = self.uncertain(fit, taken, distance, seed)
+        if not pixels:
+            return None
+        deviation = known.std(0, correction=0).clamp(min=1e-6)
+        found = torch.stack([self._features(pixel) for pixel in pixels])
+        unlike = torch.cdist(found / deviation, known / deviation).min(1).values
+        return pixels[int(unlike.argmax())]
+
+    def uncertain(self, fit: Fit, taken: Sequence[Pixel], distance: float, seed: int) -> list[Pixel]:
+        """Some of the pixels of which the head is least sure, in turn of each predicted class.
+
+        taken: pixels that none of them lies near.
         """
         pixels = pd.concat(list(self._pixels(fit)), ignore_index=True)
         if pixels.empty:
-            return None
+            return []
         apart = pd.DataFrame([tuple(pixel) for pixel in taken], columns=["scene", "row", "col"])
-        chosen = choose(pixels, apart, Rules(SHOWN, 0.05, distance, seed))
-        if chosen.empty:
-            return None
-        deviation = known.std(0, correction=0).clamp(min=1e-6)
-        found = torch.stack([self._features(Pixel(*map(int, line))) for line in chosen[["scene", "row", "col"]].values])
-        unlike = torch.cdist(found / deviation, known / deviation).min(1).values
-        line = chosen.iloc[int(unlike.argmax())]
-        return Pixel(int(line["scene"]), int(line["row"]), int(line["col"]))
+        chosen = choose(pixels, apart, Rules(CHOICES, SHARE, distance, seed))
+        return [Pixel(*map(int, line)) for line in chosen[["scene", "row", "col"]].to_numpy()]
 
     def _pixels(self, fit: Fit) -> Iterator[pd.DataFrame]:
         for i, samples in enumerate(self.samples):
