@@ -12,9 +12,10 @@ import torch
 
 from pointseg.imagery.rasters import Raster, find, open_rasters
 from pointseg.labelling import overviews, tiles
+from pointseg.labelling.drawing import TileKey
 from pointseg.labelling.features import Features, Place
 from pointseg.labelling.knowledge import Knowledge
-from pointseg.labelling.learner import Learner, TileKey
+from pointseg.labelling.learner import Learner
 from pointseg.labelling.records import Pixel
 from pointseg.labelling.session import Session, open_points
 from pointseg.labelling.survey import Survey
@@ -187,10 +188,18 @@ def test_of_two_fits_the_newest_is_drawn(learner: Learner, site: tuple[list[Rast
     labelled(learner, labels)
     while learner._learn():
         pass
+    far = learner.wish(TileKey(0, 2, 0, 0), learner.fit.number)
+    assert learner.drawing.step(learner.fit)
+    assert (far.future.result(0).classes == IGNORE).all(), "nothing has been looked at yet"
+    while learner._look():
+        pass
+    again = learner.wish(TileKey(0, 2, 0, 0), learner.fit.number)
+    assert learner.drawing.step(learner.fit)
+    assert not (again.future.result(0).classes == IGNORE).any()
     stale = learner.wish(TileKey(0, 0, 0, 0), learner.fit.number)
     learner._fit()
     newest = learner.wish(TileKey(0, 0, 0, 0), learner.fit.number)
-    while learner._draw():
+    while learner.drawing.step(learner.fit):
         pass
     assert stale.future.result(0) is None
     drawn = newest.future.result(0)

@@ -6,66 +6,26 @@ Steps are short and in this order: learn, draw, refine, survey. So a click waits
 import logging
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from jaxtyping import UInt8
 from torch import Tensor
 
-from pointseg.imagery.rasters import Raster
+from pointseg.labelling.drawing import Drawing, TileKey, Wish
 from pointseg.labelling.features import Features, Place
-from pointseg.labelling.knowledge import NOTHING, Fit, Knowledge, Quality, judge
+from pointseg.labelling.knowledge import NOTHING, Knowledge, Quality, judge
 from pointseg.labelling.records import Pixel
 from pointseg.labelling.session import Session
 from pointseg.labelling.survey import Survey
 from pointseg.models.frozen import Maps
 from pointseg.training.frozen import ROWS
-from pointseg.types import IGNORE, Window
+from pointseg.types import Window
 
 log = logging.getLogger(__name__)
 
-TILE = 256  # pixels of the screen
 SLICE = 0.2  # seconds of a step that can be cut short
 PAUSE = 1.0  # seconds after a fit in which the page gets its tiles, before what would make another fit is done
-DRAWN = 256  # tiles that are kept
-
-
-class TileKey(NamedTuple):
-    """A tile of the screen. halvings: the scene's pixels are seen at every 2 to that power."""
-
-    scene: int
-    halvings: int
-    row: int
-    col: int
-
-    def area(self, raster: Raster) -> Window:
-        """The pixels of the scene in it; of no height or width outside."""
-        side = TILE << self.halvings
-        top, left = self.row * side, self.col * side
-        return Window(top, left, min(side, raster.shape[0] - top), min(side, raster.shape[1] - left))
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """Of a tile, at the screen's pixels: class (an index of the fit's, IGNORE for none) and confidence, 0 to 255."""
-
-    fit: Fit
-    classes: UInt8[np.ndarray, "h w"]
-    confidence: UInt8[np.ndarray, "h w"]
-
-
-@dataclass
-class Wish:
-    """A tile that a page waits for. Its result is None where a newer fit has made it pointless."""
-
-    key: TileKey
-    number: int
-    future: "Future[Drawn | None]" = field(default_factory=Future)
 
 
 class Looking(NamedTuple):
@@ -91,12 +51,9 @@ class Learner:
         self.history: list[Quality] = []
         self.unread = 0  # labelled pixels whose features are not known yet
         self.listeners: list[Callable[[], None]] = []
-        self.wishes: list[Wish] = []
-        self.drawn: OrderedDict[TileKey, Drawn] = OrderedDict()
+        self.drawing = Drawing(features, self.survey)
         self.preferred: tuple[int, Window] | None = None
-        self.room = 1.0  # of the features that may be kept, to those of the view
         self.lock = threading.RLock()  # of what both threads use; held for as long as a window takes
-        self._wishing = threading.Lock()  # of the wishes, which the page's own thread makes: held for no time
         self._fitted = time.monotonic()
         self._judged = self._learned = -1
         self._looking: Looking | None = None
@@ -119,22 +76,15 @@ class Learner:
 
     def wish(self, key: TileKey, number: int) -> Wish:
         """Ask for a tile of the fit of that number."""
-        wish = Wish(key, number)
-        with self._wishing:
-            self.wishes.append(wish)
+        wish = self.drawing.wish(key, number)
         self._work.set()
         return wish
 
     def view(self, scene: int, area: Window) -> None:
         """What a page shows now: the survey looks there first."""
         self.preferred = (scene, area)
-        self.room = self.features.limit / self.features.needed(scene, area)
+        self.drawing.view(scene, area)
         self._work.set()
-
-    @property
-    def detail(self) -> int:
-        """How often a view may be halved and still be drawn from every pixel; beyond, it is from the survey."""
-        return 1 if self.room >= 1 else 0
 
     def suggest(self, skipped: list[Pixel], distance: float) -> Pixel | None:
         """The pixel most worth labelling next."""
@@ -159,14 +109,11 @@ class Learner:
             except Exception as error:  # a damaged file, no memory: the page says it and goes on
                 log.exception("The model's thread")
                 self.session.say(f"The map cannot be drawn here: {error}", bad=True)
-                self._give_up()
+                self.drawing.give_up()
             self._work.wait(PAUSE / 2)
 
-    def _give_up(self) -> None:
-        with self._wishing:
-            wishes, self.wishes = self.wishes, []
-        for wish in wishes:
-            wish.future.set_result(None)
+    def _draw(self) -> bool:
+        return self.drawing.step(self.fit)
 
     def _learn(self) -> bool:
         """Take in what was clicked; the head is fitted when all of it is."""
@@ -203,59 +150,6 @@ class Learner:
             labelled = self.session.labelled()
             fit = self.knowledge.fit(self.fit.number + 1, labelled, self.session.classes.names)
             self.fit, self._fitted = fit, time.monotonic()
-
-    def _draw(self) -> bool:
-        """One wish, or one window that it needs."""
-        with self._wishing:
-            self.wishes = [wish for wish in self.wishes if not wish.future.cancelled()]
-            if not self.wishes:
-                return False
-            wish = self.wishes[0]
-        fit = self.fit
-        drawn = self.drawn.get(wish.key)
-        if wish.number == fit.number and fit.head is not None and (drawn is None or drawn.fit is not fit):
-            if missing := self._missing(wish.key):
-                self.features.of_window(missing[0])
-                return True
-            drawn = self._keep(wish.key, self._tile(wish.key, fit))
-        with self._wishing:
-            self.wishes.remove(wish)
-        if wish.future.set_running_or_notify_cancel():
-            wish.future.set_result(drawn if drawn is not None and drawn.fit.number == wish.number else None)
-        return True
-
-    def _missing(self, key: TileKey) -> list[Place]:
-        if key.halvings > self.detail:
-            return []
-        return self.features.missing(key.scene, key.area(self.session.scenes[key.scene]))
-
-    def _keep(self, key: TileKey, drawn: Drawn) -> Drawn:
-        self.drawn[key] = drawn
-        while len(self.drawn) > DRAWN:
-            self.drawn.popitem(last=False)
-        return drawn
-
-    def _tile(self, key: TileKey, fit: Fit) -> Drawn:
-        raster = self.session.scenes[key.scene]
-        area = key.area(raster)
-        if key.halvings > self.detail:
-            return self._overview(key, area, fit)
-        assert fit.head is not None
-        step = 1 << key.halvings
-        confidence, classes = self.features.probabilities(fit.head, key.scene, area)[:, ::step, ::step].max(0)
-        found = classes.byte().numpy()
-        found[~raster.valid(area)[::step, ::step]] = IGNORE
-        return Drawn(fit, found, (confidence * 255).round().byte().numpy())
-
-    def _overview(self, key: TileKey, area: Window, fit: Fit) -> Drawn:
-        """From the survey: each pixel of the screen as the sample nearest to it."""
-        samples, answer = self.survey.samples[key.scene], self.survey.answer(key.scene, fit)
-        apart = 1 << key.halvings
-        down, across = (
-            np.minimum(np.arange(start, start + size, apart) // samples.step, count - 1)
-            for start, size, count in zip(area[:2], area[2:], answer.classes.shape, strict=True)
-        )
-        return Drawn(fit, answer.classes[np.ix_(down, across)], answer.confidence[np.ix_(down, across)])
 
     def _refine(self) -> bool:
         """Read the points under the other symmetries too, as training does."""

@@ -110,7 +110,10 @@ class Page:
         number = fit.number if fit.head is not None else 0
         clear = self._sent.get("cleared") != (self.scene, self.layer)
         self._sent["cleared"] = (self.scene, self.layer)
-        self._send("fit", number, self.layer, "".join(classes.colours.values()).replace("#", ""), clear)
+        far = self.view is not None and self.view.zoom < -self.learner.drawing.detail
+        looked = self.learner.survey.done if far else "all"  # from afar, there is more to see as the survey goes on
+        colours = "".join(classes.colours.values()).replace("#", "")
+        self._send("fit", number, self.layer, f"{colours}-{looked}", clear)
 
     def _send(self, method: str, *values: Any) -> None:
         kept = values[:-1] if method == "fit" and not values[-1] else values
@@ -272,7 +275,7 @@ class Page:
             return f"Reading the ground around {self.learner.unread} points …"
         if self.learner.fit.head is None:
             return "The map appears when points of two classes are labelled."
-        if self.view is None or self.view.zoom >= -self.learner.detail:
+        if self.view is None or self.view.zoom >= -self.learner.drawing.detail:
             return self._near()
         part = survey.done / max(survey.total, 1)
         return (
@@ -281,9 +284,9 @@ class Page:
         )
 
     def _near(self) -> str:
-        if self.learner.room >= 1 or (self.view and self.view.zoom < 0):
+        if self.learner.drawing.room >= 1 or (self.view and self.view.zoom < 0):
             return "Every pixel shown is the map's."
-        memory = math.ceil(self.learner.features.limit / self.learner.room / 10**6)
+        memory = math.ceil(self.learner.features.limit / self.learner.drawing.room / 10**6)
         return (
             f"So large a view is drawn anew slowly. Make the window smaller, or start with memory={memory} (megabytes)."
         )

@@ -18,8 +18,9 @@ from nicegui import ui
 
 from pointseg.errors import InputError
 from pointseg.labelling import tiles
+from pointseg.labelling.drawing import TileKey
 from pointseg.labelling.jobs import Jobs
-from pointseg.labelling.learner import Learner, TileKey
+from pointseg.labelling.learner import Learner
 from pointseg.labelling.page import Page
 from pointseg.labelling.session import Session
 from pointseg.labelling.trust import Guard, is_local, new_token

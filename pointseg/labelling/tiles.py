@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from pointseg.errors import InputError
 from pointseg.imagery.rasters import Raster, shown
-from pointseg.labelling.learner import TILE, Drawn, TileKey
+from pointseg.labelling.drawing import TILE, Drawn, TileKey
 from pointseg.types import IGNORE, Bands, Window
 
 Layer = Literal["classes", "confidence", "sure"]
