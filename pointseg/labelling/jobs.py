@@ -2,7 +2,6 @@
 
 import os
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -68,7 +67,7 @@ class Job:
         if self.state == "running":
             self.state = "stopped"
             if self.process is not None:
-                self.process.send_signal(signal.SIGINT)
+                self.process.terminate()  # SIGINT is ignored by what a script has started in the background
 
 
 class Jobs:
