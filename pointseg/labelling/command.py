@@ -28,14 +28,23 @@ def label(cfg: DictConfig) -> None:
     logging.getLogger("pointseg.training.head").setLevel(logging.WARNING)  # it speaks at each fit
     # NiceGUI looks at every object of the process to find its server, torch's old names among them.
     warnings.filterwarnings("ignore", message=".*reduce_op.*")
+    try:
+        from pointseg.labelling.server import serve  # before any file is made
+    except ImportError as error:
+        raise InputError(
+            f"The labelling page needs the extra `label` (missing: {error.name}); pip install 'pointseg[label]'."
+        ) from error
     session, learner, jobs = prepare(cfg)
-    from pointseg.labelling.server import serve  # the extra `label`, and a second to import
-
     serve(session, learner, jobs, cfg.host, cfg.port, cfg.show)
 
 
 def prepare(cfg: DictConfig) -> tuple[Session, Learner, Jobs]:
     """All but the server. Raises InputError for images, points or a model that cannot be used."""
+    if not 0 <= cfg.overlap < cfg.window_size or min(cfg.memory, cfg.survey) < 1:
+        raise InputError(
+            f"window_size={cfg.window_size}, overlap={cfg.overlap}, memory={cfg.memory}, survey={cfg.survey}: give an "
+            "overlap from 0 to less than window_size, and a megabyte of each memory at least."
+        )
     files = find(_plain(cfg.images), "images")
     scenes = open_rasters(files, cfg.bands)
     points = open_points(Path(cfg.points), scenes, cfg.column, cfg.layer)

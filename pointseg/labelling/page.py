@@ -100,35 +100,29 @@ class Page:
             self.current = next(iter(classes.names), None)
         self._send("scene", self.scene, *self.raster.shape, tiles.spelled(self.bands))
         self._send("legend", list(classes.colours.items()))
-        if self._sent.get("version") != (session.version, self.scene):
-            self._sent["version"] = (session.version, self.scene)
-            self._send("points", self._points())
+        self._send("points", self._points())
         if self.picked not in session.records:
             self.picked = None
         self._send("pick", self.picked)
         fit = self.learner.fit
         number = fit.number if fit.head is not None else 0
-        clear = self._sent.get("cleared") != (self.scene, self.layer)
-        self._sent["cleared"] = (self.scene, self.layer)
         far = self.view is not None and self.view.zoom < -self.learner.drawing.detail
         looked = self.learner.survey.done if far else "all"  # from afar, there is more to see as the survey goes on
         colours = "".join(classes.colours.values()).replace("#", "")
-        self._send("fit", number, self.layer, f"{colours}-{looked}", clear)
+        self._send("fit", number, self.layer, f"{colours}-{looked}", self.scene)
 
     def _send(self, method: str, *values: Any) -> None:
-        kept = values[:-1] if method == "fit" and not values[-1] else values
-        if self._sent.get(method) != kept:
-            self._sent[method] = values[:-1] if method == "fit" else kept
+        if self._sent.get(method) != values:
+            self._sent[method] = values
             self.map.run_method(method, *values)
 
     def _points(self) -> list[tuple[int, int, int, str | None]]:
-        with self.session.lock:
-            return [
-                (number, pixel.row, pixel.col, self.session.records[number].name)
-                for number, pixels in self.session.pixels.items()
-                for pixel in pixels
-                if pixel.scene == self.scene
-            ]
+        return [
+            (record.id, pixel.row, pixel.col, record.name)
+            for record, pixels in self.session.shown
+            for pixel in pixels
+            if pixel.scene == self.scene
+        ]
 
     async def attempt(self, work: Callable[..., Any], *arguments: Any) -> Any:
         """Do it beside the page's own thread; what cannot be done is said, and None returned."""
@@ -141,8 +135,7 @@ class Page:
             self.map.run_method("failed")
             return None
         finally:
-            self._sent.pop("points", None)
-            self._sent.pop("version", None)
+            self._sent.pop("points", None)  # what was not kept is shown no longer
             self.sync()
 
     def complain(self, text: str) -> None:

@@ -266,20 +266,17 @@ class Panels:
         self.table.on("rowClick", lambda e: self.page.jump(int(e.args)), js_handler="(e, row) => emit(row.id)")
 
     def _rows(self) -> list[dict[str, Any]]:
-        session = self.page.session
-        with session.lock:
-            return [
-                {
-                    "id": number,
-                    "name": record.name or "– none yet –",
-                    "scene": session.scenes[pixels[0].scene].id
-                    if (pixels := session.pixels[number])
-                    else "in no scene",
-                    "row": pixels[0].row if pixels else "",
-                    "col": pixels[0].col if pixels else "",
-                }
-                for number, record in session.records.items()
-            ]
+        scenes = self.page.session.scenes
+        return [
+            {
+                "id": record.id,
+                "name": record.name or "– none yet –",
+                "scene": scenes[pixels[0].scene].id if pixels else "in no scene",
+                "row": pixels[0].row if pixels else "",
+                "col": pixels[0].col if pixels else "",
+            }
+            for record, pixels in self.page.session.shown
+        ]
 
 
 def _scored(what: str, now: tuple[float, float, float], before: tuple[float, float, float] | None) -> str:

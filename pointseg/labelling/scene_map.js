@@ -35,10 +35,10 @@ const MapLayer = L.GridLayer.extend({
     this.waiting.delete(tile);
     tile.stop?.abort();
   },
-  show(url, clear) {
+  show(url) {
     this.url = url;
     for (const { el } of Object.values(this._tiles)) {
-      if (clear || !url) el.getContext("2d").clearRect(0, 0, TILE, TILE);
+      if (!url) el.getContext("2d").clearRect(0, 0, TILE, TILE);
       if (url) this.want(el);
       else this.drop(el);
     }
@@ -152,10 +152,10 @@ export default {
       return `/image/${this.index}/{halvings}/{y}/{x}?bands=${bands}`;
     },
     // Which fit of the head the map is to be of (0: none), in which layer; paint changes with the colours.
-    fit(number, layer, paint, clear) {
+    fit(number, layer, paint) {
       window.lastFit = performance.now();
       const url = (halvings, y, x) => `/map/${number}/${this.index}/${halvings}/${y}/${x}?layer=${layer}&paint=${paint}`;
-      this.layer?.show(number && layer !== "none" ? url : null, clear);
+      this.layer?.show(number && layer !== "none" ? url : null);
     },
     opaque(value) {
       this.opacity = value;

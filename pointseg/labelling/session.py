@@ -65,6 +65,7 @@ class Session:
         self.redoable: list[list[Change]] = []
         self.notes: list[Note] = []
         self.version = 0
+        self.shown: list[tuple[Record, list[Pixel]]] = []  # replaced as a whole: to be read without waiting for a write
         self.listeners: list[Callable[[], None]] = []
         self._load()
 
@@ -135,12 +136,11 @@ class Session:
 
     def counts(self) -> dict[str, int]:
         """The points of each class, in their order; those of classes without points too."""
-        with self.lock:
-            counts = dict.fromkeys(self.classes.names, 0)
-            for record in self.records.values():
-                if record.name is not None:
-                    counts[record.name] += 1
-            return counts
+        counts = dict.fromkeys(self.classes.names, 0)
+        for record, _ in self.shown:
+            if record.name in counts:
+                counts[record.name] += 1
+        return counts
 
     def labelled(self) -> dict[Pixel, str]:
         """The class of each labelled pixel; those with points of two classes are left out."""
@@ -244,6 +244,7 @@ class Session:
                 del self.at[pixel]
 
     def _changed(self) -> None:
+        self.shown = [(record, list(self.pixels[number])) for number, record in self.records.items()]
         self.version += 1
         for listener in self.listeners:
             listener()
