@@ -13,14 +13,12 @@ import csv
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import pandas as pd
 import torch
@@ -29,139 +27,44 @@ from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 from PIL import Image
 from sklearn.ensemble import RandomForestClassifier
-from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.common import table
 from benchmarks.field import put_together
+from benchmarks.pixels import Array, Pixels, read
 from pointseg import metrics
 from pointseg.annotation.drawn import draw
 from pointseg.config import CONF, construct
+from pointseg.files import writing
 from pointseg.models.frozen import Frozen, frozen
 from pointseg.models.networks import fold_norms
 from pointseg.prediction.calibration import estimate_prior
 from pointseg.samplers.random import Random
 from pointseg.training import head
 from pointseg.training.closed_form import Moments
-from pointseg.training.each_point import windows_around
-from pointseg.training.point_features import features_at, margin
-from pointseg.types import IGNORE, Dataset, Points, Window, whole
+from pointseg.types import IGNORE, Dataset, whole
 
+OUTPUTS = Path("outputs/alternatives")
 FLIPS = [0, 1, 4, 5]  # of the symmetries, those that flips=true averages over
-CORES = (512, 1024)
 
 
 class Size(NamedTuple):
     tiles: tuple[int, ...]
     draws: int
     per_class: tuple[int, ...]
-    budgets: tuple[int, ...]
+    budgets: Mapping[int, int]  # points an image, and how many times they are drawn
     scored: int  # pixels of each tile or image
     others: bool
 
 
 SIZES = {
-    "tiny": Size((1,), 1, (2,), (5,), 200, False),
-    "quick": Size((1, 7), 2, (2, 10, 40), (5, 20), 2000, False),
-    "full": Size((1, 2, 3, 4, 5, 6, 7, 8), 5, (2, 10, 40), (5, 20, 100), 2000, True),
+    "tiny": Size((1,), 1, (2,), {5: 1}, 200, False),
+    "quick": Size((1, 7), 2, (2, 10, 40), {5: 2, 20: 2}, 2000, False),
+    "full": Size((1, 2, 3, 4, 5, 6, 7, 8), 5, (2, 10, 40), {5: 5, 20: 5, 100: 5, 1000: 2, 2621: 1}, 2000, True),
 }
 
 
-@dataclass(frozen=True)
-class Pixels:
-    """n pixels of one image. features: those of model=frozen under the eight symmetries."""
-
-    values: Float[np.ndarray, "n c"]
-    classic: Float[np.ndarray, "n f"]
-    objects: Float[np.ndarray, "n o"] | None
-    features: Float[Tensor, "n 8 g"]
-    labels: Int[np.ndarray, "n"]
-    places: Int[np.ndarray, "n 2"]
-
-    def __getitem__(self, chosen: Any) -> "Pixels":
-        objects = None if self.objects is None else self.objects[chosen]
-        parts = (self.values[chosen], self.classic[chosen], objects, self.features[torch.as_tensor(chosen)])
-        return Pixels(*parts, self.labels[chosen], self.places[chosen])
-
-    @classmethod
-    def joined(cls, parts: Sequence["Pixels"]) -> "Pixels":
-        def column(name: str) -> Any:
-            return np.concatenate([getattr(part, name) for part in parts])
-
-        objects = None if parts[0].objects is None else column("objects")
-        features = torch.cat([part.features for part in parts])
-        return cls(column("values"), column("classic"), objects, features, column("labels"), column("places"))
-
-
 Predict = Callable[[Pixels], Float[np.ndarray, "n k"]]
-
-
-def read(image: np.ndarray, mask: np.ndarray, pixels: Int[np.ndarray, "n"], network: Frozen, objects: bool) -> Pixels:
-    rows, cols = np.unravel_index(pixels, mask.shape)
-    points = Points(rows.astype(float), cols.astype(float), mask[rows, cols].astype(np.int64))
-    scene = _Array(image, mask)
-    features = torch.zeros(len(points), 8, network.classifier.width, dtype=torch.float16)
-    classic: np.ndarray | None = None
-    for _, window, own in windows_around([mask.shape], [points], margin(network, 512), CORES):
-        shown = scene.image(window)
-        at = np.stack([np.zeros(len(own)), rows[own] - window.row, cols[own] - window.col], 1)
-        with torch.inference_mode():
-            batch = torch.from_numpy(np.ascontiguousarray(shown)).permute(2, 0, 1)[None]
-            features[own] = features_at(network, batch, torch.from_numpy(at).float(), 8).half()
-        basic = _basic(shown)
-        classic = np.zeros((len(points), basic.shape[2]), np.float32) if classic is None else classic
-        classic[own] = basic[rows[own] - window.row, cols[own] - window.col]
-    assert classic is not None
-    of_objects = _objects(image)[rows, cols] if objects else None
-    places = np.stack([rows, cols], 1)
-    return Pixels(image[rows, cols].astype(np.float32), classic, of_objects, features, points.labels, places)
-
-
-@dataclass(frozen=True)
-class _Array:
-    """A scene in memory."""
-
-    pixels: np.ndarray
-    labels: np.ndarray
-    id: str = ""
-    group: str = ""
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        height, width = self.labels.shape
-        return height, width
-
-    def image(self, window: Window) -> np.ndarray:
-        return self.pixels[window.row : window.row + window.height, window.col : window.col + window.width]
-
-    def mask(self, window: Window) -> np.ndarray:
-        return self.labels[window.row : window.row + window.height, window.col : window.col + window.width]
-
-    def has_truth(self, window: Window) -> bool:
-        return True
-
-
-def _basic(image: np.ndarray) -> np.ndarray:
-    from skimage.feature import multiscale_basic_features
-
-    found = multiscale_basic_features(image, channel_axis=-1, sigma_min=1, sigma_max=16)
-    return np.asarray(found, np.float32)
-
-
-def _objects(image: np.ndarray) -> np.ndarray:
-    """Mean and deviation of each band in the pixel's SLIC object of about 400 pixels, at half the resolution."""
-    from skimage.segmentation import slic
-
-    small = cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-    objects = slic(small, n_segments=max(small.shape[0] * small.shape[1] // 100, 2), compactness=10, start_label=0)
-    counts = np.bincount(objects.ravel())
-    means = [np.bincount(objects.ravel(), band.ravel()) / counts for band in np.moveaxis(small.astype(float), 2, 0)]
-    squares = [
-        np.bincount(objects.ravel(), band.ravel() ** 2) / counts for band in np.moveaxis(small.astype(float), 2, 0)
-    ]
-    deviations = [np.sqrt(np.maximum(s - m * m, 0)) for s, m in zip(squares, means, strict=True)]
-    of_pixel = cv2.resize(objects.astype(np.float64), image.shape[1::-1], interpolation=cv2.INTER_NEAREST).astype(int)
-    return np.stack([*means, *deviations], 1).astype(np.float32)[of_pixel]
 
 
 def forest(part: str, points: Pixels, classes: int, units: Sequence[str], seed: int) -> Predict:
@@ -202,14 +105,15 @@ def fitted(
     return predict
 
 
-def contenders(network: Frozen, power: float, objects: bool) -> dict[str, Any]:
+def contenders(network: Frozen, power: float) -> dict[str, Any]:
     filters = slice(0, sum(level.channels for level in network.filters.levels))
     encoder, everything = slice(filters.stop, None), slice(None)
     return {
         "random forest, pixel values": partial(forest, "values"),
         "random forest, scikit-image's features": partial(forest, "classic"),
-        **({"random forest, SLIC objects": partial(forest, "objects")} if objects else {}),
+        "random forest, SLIC objects": partial(forest, "objects"),
         "filters, linear head": partial(fitted, filters, "linear", power),
+        "filters, `head=auto`": partial(fitted, filters, "auto", power),
         "encoder, linear head": partial(fitted, encoder, "linear", power),
         "both, linear head": partial(fitted, everything, "linear", power),
         "both, `head=auto`": partial(fitted, everything, "auto", power),
@@ -238,23 +142,20 @@ def within(size: Size, network: Frozen) -> Iterator[dict[str, Any]]:
         labelled = rng.permutation(np.flatnonzero(mask != IGNORE))
         scored, pool = labelled[: size.scored], [labelled[size.scored : size.scored + 200 * size.draws]]
         for label in range(classes):
-            found = np.flatnonzero(mask == label)
-            pool.append(rng.choice(found, min(max(size.per_class) * size.draws, len(found)), replace=False))
-        pixels = np.concatenate([scored, *pool])
-        everything = read(image, mask, pixels, network, objects=True)
-        truth = everything[np.arange(len(scored))]
-        rest = everything[np.arange(len(scored), len(pixels))]
-        at_random = np.arange(len(pool[0]))
-        by_class = np.arange(len(pool[0]), len(rest.labels))
+            of_label = np.flatnonzero(mask == label)
+            pool.append(rng.choice(of_label, min(max(size.per_class) * size.draws, len(of_label)), replace=False))
+        file = OUTPUTS / f"tiles_{size.draws}_{size.scored}" / f"{tile}.pickle"
+        truth, at_random, *of_class = read(file, image, mask, [scored, *pool], network)
+        by_class = Pixels.joined(of_class)
         for turn in tqdm(range(size.draws), desc=f"Tile {tile}", disable=None):
             rng = np.random.default_rng([tile, turn])
             for count in size.per_class:
-                of_class = [rng.permutation(by_class[rest.labels[by_class] == k])[:count] for k in range(classes)]
-                sought = np.concatenate(of_class)
-                for how, chosen in (("each class", sought), ("random", rng.permutation(at_random)[: len(sought)])):
-                    points = rest[chosen]
+                found = [rng.permutation(np.flatnonzero(by_class.labels == k))[:count] for k in range(classes)]
+                sought = by_class[np.concatenate(found)]
+                drawn = at_random[rng.permutation(len(at_random.labels))[: len(sought.labels)]]
+                for how, points in (("each class", sought), ("random", drawn)):
                     units = [f"{r // (mask.shape[0] // 6)}/{c // (mask.shape[1] // 6)}" for r, c in points.places]
-                    for name, contender in contenders(network, 0.0, objects=True).items():
+                    for name, contender in contenders(network, 0.0).items():
                         start = time.perf_counter()
                         predict = contender(points, classes, units, turn)
                         seconds = time.perf_counter() - start
@@ -272,22 +173,32 @@ def within(size: Size, network: Frozen) -> Iterator[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Images:
-    """Images with masks in groups that are held out together. folds: the groups of each split of each fold."""
+    """Images with masks in groups that are held out together.
+
+    of: the set they are from. folds: the groups of each split of each fold.
+    """
 
     name: str
+    of: str
     images: Sequence[tuple[str, str, np.ndarray, np.ndarray]]  # group, name, image, mask
     folds: Sequence[Mapping[str, Sequence[str]]]
     classes: int
     power: float
 
 
-def aerial_images() -> Images:
-    dataset = aerial(scale=512)
+def aerial_images(split: str) -> Images:
+    """split: tiles, whole tiles held out in four folds; images, images among their neighbours."""
+    dataset = aerial(scale=512, split=split)
     scenes = sorted((s for split in dataset.splits.values() for s in split), key=lambda scene: scene.id)
     content = OmegaConf.to_container(OmegaConf.load(CONF / "dataset/aerial.yaml"))
     folds = [{k: [f"Tile {t}" for t in tiles] for k, tiles in fold.items()} for fold in content["folds"]]  # type: ignore[index, call-overload]
-    images = [(scene.group, scene.id, scene.image(whole(scene)), scene.mask(whole(scene))) for scene in scenes]
-    return Images("aerial", images, folds, 6, 0.5)
+    if split == "images":
+        folds = [{name: [scene.id for scene in of] for name, of in dataset.splits.items()}]
+    images = [
+        (scene.group if split == "tiles" else scene.id, scene.id, scene.image(whole(scene)), scene.mask(whole(scene)))
+        for scene in scenes
+    ]
+    return Images({"tiles": "aerial", "images": "aerial, images held out"}[split], "aerial", images, folds, 6, 0.5)
 
 
 def other_images(folder: Path) -> Iterator[Images]:
@@ -309,25 +220,21 @@ def other_images(folder: Path) -> Iterator[Images]:
         groups = sorted({group for group, *_ in images})
         parts = [list(part) for part in np.array_split(groups, min(len(groups), 4))]
         folds = [{"train": [g for g in groups if g not in part], "test": part} for part in parts]
-        yield Images(name, images, folds, classes, 0.5)
+        yield Images(name, name, images, folds, classes, 0.5)
 
 
-def across(size: Size, network: Frozen, data: Images, seeds: int, budgets: Sequence[int]) -> Iterator[dict[str, Any]]:
+def across(size: Size, network: Frozen, data: Images, draws: Mapping[int, int]) -> Iterator[dict[str, Any]]:
     """Random points in each image of the training groups; scores on those held out."""
+    keys = [(budget, seed) for budget, seeds in draws.items() for seed in range(seeds)]
+    folder = OUTPUTS / "_".join([data.of, *(f"{budget}x{seeds}" for budget, seeds in draws.items()), str(size.scored)])
     scored, drawn = [], []
     for i, (_, name, image, mask) in enumerate(tqdm(data.images, desc=data.name, disable=None)):
-        rng = np.random.default_rng(i)
         labelled = np.flatnonzero(mask != IGNORE)
-        pixels = [rng.choice(labelled, min(size.scored, len(labelled)), replace=False)]
-        of_seed: dict[tuple[int, int], np.ndarray] = {}
-        for seed in range(seeds):
-            for budget in budgets:
-                pixels.append(_drawn(name, image, mask, budget, seed))
-                start = sum(map(len, pixels[:-1]))
-                of_seed[seed, budget] = np.arange(start, start + len(pixels[-1]))
-        everything = read(image, mask, np.concatenate(pixels), network, objects=False)
-        scored.append(everything[np.arange(len(pixels[0]))])
-        drawn.append({key: everything[chosen] for key, chosen in of_seed.items()})
+        chosen = [np.random.default_rng(i).choice(labelled, min(size.scored, len(labelled)), replace=False)]
+        chosen += [_drawn(name, image, mask, *key) for key in keys]
+        first, *others = read(folder / f"{i}.pickle", image, mask, chosen, network)
+        scored.append(first)
+        drawn.append(dict(zip(keys, others, strict=True)))
     groups = [group for group, *_ in data.images]
     for fold, splits in enumerate(data.folds):
         training = [i for i, group in enumerate(groups) if group in splits["train"]]
@@ -335,48 +242,54 @@ def across(size: Size, network: Frozen, data: Images, seeds: int, budgets: Seque
             split: Pixels.joined([scored[i] for i, group in enumerate(groups) if group in of_split])
             for split, of_split in splits.items() if split != "train"
         }  # fmt: skip
-        for seed in tqdm(range(seeds), desc=f"{data.name}, fold {fold}", disable=None):
-            for budget in budgets:
-                points = Pixels.joined([drawn[i][seed, budget] for i in training])
-                units = np.repeat([groups[i] for i in training], [len(drawn[i][seed, budget].labels) for i in training])
-                if len(set(units)) < head.FOLDS:
-                    units = np.repeat(training, [len(drawn[i][seed, budget].labels) for i in training]).astype(str)
-                for name, contender in contenders(network, data.power, objects=False).items():
-                    predict = contender(points, data.classes, units.tolist(), seed)
-                    for split, truth in truths.items():
-                        yield {
-                            "footing": data.name, "fold": fold, "draw": seed, "count": budget, "how": split,
-                            "contender": name, "miou": miou(predict(truth), truth.labels, data.classes),
-                        }  # fmt: skip
+        for budget, seed in tqdm(keys, desc=f"{data.name}, fold {fold}", disable=None):
+            points = Pixels.joined([drawn[i][budget, seed] for i in training])
+            of_image = [len(drawn[i][budget, seed].labels) for i in training]
+            units = np.repeat([groups[i] for i in training], of_image)
+            if len(set(units)) < head.FOLDS:
+                units = np.repeat(training, of_image).astype(str)
+            for name, contender in contenders(network, data.power).items():
+                predict = contender(points, data.classes, units.tolist(), seed)
+                for split, truth in truths.items():
+                    yield {
+                        "footing": data.name, "fold": fold, "draw": seed, "count": budget, "how": split,
+                        "contender": name, "miou": miou(predict(truth), truth.labels, data.classes),
+                    }  # fmt: skip
 
 
 def _drawn(name: str, image: np.ndarray, mask: np.ndarray, budget: int, seed: int) -> Int[np.ndarray, "n"]:
     """Those that a run with this budget and seed draws."""
-    points = draw(_Array(image, mask, name), Random(), budget, seed)
+    points = draw(Array(image, mask, name), Random(), budget, seed)
     return np.ravel_multi_index((points.rows.astype(int), points.cols.astype(int)), mask.shape)
 
 
 def run(size: Size, folder: Path) -> str:
-    """The tables, and as a picture beside them score against points. Every score is kept in outputs/alternatives."""
+    """The tables, and as a picture beside them score against points. Every score is kept in outputs/alternatives.
+
+    What is there from an earlier call is not measured again: remove it once pointseg has changed.
+    """
     weights = os.environ.get("POINTSEG_WEIGHTS")
     file = str(Path(weights) / "mobilenet_v2-imagenet.pth") if weights else "default"
     network = fold_norms(frozen(6, "mobilenet_v2", file, 2, "auto").to(memory_format=torch.channels_last))
-    outputs = Path("outputs/alternatives")
-    outputs.mkdir(parents=True, exist_ok=True)
-    beside = Path(os.environ["POINTSEG_DATA"]).parent if size.others and "POINTSEG_DATA" in os.environ else None
-    few = [budget for budget in size.budgets if budget <= 100]
-    others = (across(size, network, data, min(size.draws, 3), few) for data in (other_images(beside) if beside else ()))
-    rows = []
-    with (outputs / "rows.jsonl").open("w") as kept:
-        for row in chain(
-            across(size, network, aerial_images(), size.draws, size.budgets), within(size, network), *others
-        ):
-            rows.append(row)
-            kept.write(json.dumps(row) + "\n")
-            kept.flush()
+    sources = {"within": within(size, network), "aerial": across(size, network, aerial_images("tiles"), size.budgets)}
+    if size.others:
+        sources["aerial_images"] = across(size, network, aerial_images("images"), size.budgets)
+        few = {budget: min(seeds, 3) for budget, seeds in size.budgets.items() if budget <= 100}
+        beside = Path(os.environ["POINTSEG_DATA"]).parent if "POINTSEG_DATA" in os.environ else Path()
+        sources |= {data.name: across(size, network, data, few) for data in other_images(beside)}
+    rows = [row for name, found in sources.items() for row in kept(OUTPUTS / f"{name}_{size.draws}.json", found)]
     if size.others:
         write(rows, folder)
     return report(rows)
+
+
+def kept(file: Path, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of an earlier call, or else these."""
+    if not file.is_file():
+        with writing(file) as partial_file:
+            partial_file.write_text(json.dumps(list(rows)))
+    found: list[dict[str, Any]] = json.loads(file.read_text())
+    return found
 
 
 def write(rows: Sequence[dict[str, Any]], folder: Path) -> None:

@@ -19,7 +19,8 @@ from benchmarks.common import table
 from benchmarks.field import put_together, write_scene
 from benchmarks.label import weights
 from pointseg import metrics
-from pointseg.imagery.rasters import find, open_rasters
+from pointseg.imagery.paths import find
+from pointseg.imagery.rasters import open_rasters
 from pointseg.labelling.features import Features
 from pointseg.labelling.knowledge import Fit, Knowledge, judge
 from pointseg.labelling.records import Pixel

@@ -3,16 +3,15 @@
 python -m pointseg.active -m seed=0,1,2
 """
 
-import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from pointseg.config import CONF
+from pointseg.command import command
 
 OWN = ("start", "rounds", "random", "query")
 """The keys that conf/active.yaml adds to those of conf/train.yaml."""
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="active")
+@command("active")
 def main(cfg: DictConfig) -> None:
     from pathlib import Path
 

@@ -4,13 +4,13 @@ python -m pointseg.calibrate run=outputs/<run>
 python -m pointseg.calibrate run=outputs/<run> prior=estimate
 """
 
-import hydra
 from omegaconf import DictConfig
 
-from pointseg.config import CONF, check_keys
+from pointseg.command import command
+from pointseg.config import check_keys
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="calibrate")
+@command("calibrate")
 def main(cfg: DictConfig) -> None:
     check_keys(cfg, "calibrate")
     from pointseg.evaluation.calibrate import calibrate  # imports torch: see train.py

@@ -5,13 +5,13 @@ python -m pointseg.check dataset=field dataset.images='site/*.tif' points=field.
 
 import sys
 
-import hydra
 from omegaconf import DictConfig
 
-from pointseg.config import CONF, check_keys
+from pointseg.command import command
+from pointseg.config import check_keys
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="check")
+@command("check")
 def main(cfg: DictConfig) -> None:
     check_keys(cfg, "check")
     from pointseg.evaluation.check import check  # imports torch: see train.py

@@ -59,6 +59,34 @@ class TrainConfig:
     resume: bool = False  # runs kept before there were these keys have none
     flips: bool = False
 
+    def __post_init__(self) -> None:
+        """Raises InputError for numbers with which no run can be trained, before anything is read."""
+        check_budget(self.budget)
+        if self.crop_size < 1:
+            raise InputError(f"crop_size={self.crop_size}: give the side of the crops, in pixels.")
+        if not 0 <= self.overlap < self.crop_size:
+            raise InputError(f"overlap={self.overlap}: give 0 to {self.crop_size - 1} pixels, less than crop_size.")
+        epochs = self.trainer.get("max_epochs")
+        for key, value, least in (
+            ("seed", self.seed, 0),
+            ("batch_size", self.batch_size, 1),
+            ("num_workers", self.num_workers, 0),
+            ("trainer.max_epochs", 1 if epochs == -1 else epochs, 1),  # -1: until it is stopped
+        ):
+            if isinstance(value, int) and value < least:
+                raise InputError(f"{key}={value}: give a whole number from {least} on.")
+
+
+def check_budget(budget: int | float) -> None:
+    """Raises InputError for what is neither a number of points nor a fraction."""
+    if isinstance(budget, float) and not 0 < budget <= 1:
+        raise InputError(
+            f"budget={budget}: a fraction of the labelled pixels lies in (0, 1]; for a number of points per scene "
+            "give a whole number, as in budget=100."
+        )
+    if budget <= 0:
+        raise InputError(f"budget={budget}: give at least 1 point per scene, or a fraction such as budget=0.01.")
+
 
 # What runs.build adds to a node by name, so that yaml need not hold it.
 FACTS = frozenset(
@@ -90,10 +118,7 @@ def parse(cfg: DictConfig) -> TrainConfig:
     for key in content:
         if key not in known:
             raise InputError(_unknown(str(key), known, "the configuration"))
-    config = TrainConfig(**_checked(content, known))
-    if config.seed < 0:
-        raise InputError(f"seed={config.seed}: give a whole number from 0 on.")
-    return config
+    return TrainConfig(**_checked(content, known))
 
 
 def read(file: Path) -> DictConfig:

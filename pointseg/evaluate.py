@@ -4,13 +4,13 @@ python -m pointseg.evaluate run=outputs/<run>
 python -m pointseg.evaluate run=outputs/<sweep>
 """
 
-import hydra
 from omegaconf import DictConfig
 
-from pointseg.config import CONF, check_keys
+from pointseg.command import command
+from pointseg.config import check_keys
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="evaluate")
+@command("evaluate")
 def main(cfg: DictConfig) -> None:
     check_keys(cfg, "evaluate")
     from pathlib import Path

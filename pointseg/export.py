@@ -4,13 +4,13 @@ python -m pointseg.export run=outputs/<run> output=model.onnx
 python -m pointseg.predict run=model.onnx input=site.tif output=map.tif
 """
 
-import hydra
 from omegaconf import DictConfig
 
-from pointseg.config import CONF, check_keys
+from pointseg.command import command
+from pointseg.config import check_keys
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="export")
+@command("export")
 def main(cfg: DictConfig) -> None:
     check_keys(cfg, "export")
     from pathlib import Path

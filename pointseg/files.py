@@ -1,13 +1,18 @@
 """A file appears under its name whole or not at all."""
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import geopandas
+from pyproj.exceptions import CRSError
 from rasterio.errors import RasterioError
 
 from pointseg.errors import InputError
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -31,3 +36,14 @@ def writing(file: Path, remedy: str = "make room, or choose another folder", sha
     finally:
         with suppress(OSError):  # of a name that cannot be: the error above says it
             partial.unlink(missing_ok=True)
+
+
+def for_gis(frame: geopandas.GeoDataFrame) -> geopandas.GeoDataFrame:
+    """The frame as its writer takes it, which names a CRS by WKT1: in degrees where that has no words for its own."""
+    try:
+        if frame.crs is not None:
+            frame.crs.to_wkt("WKT1_GDAL")
+    except CRSError:
+        log.warning("The CRS of the images (%s) cannot be written here; the file is in EPSG:4326.", frame.crs.name)
+        return frame.to_crs("EPSG:4326")
+    return frame

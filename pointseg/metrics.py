@@ -93,6 +93,8 @@ def table(values: dict[str, float], classes: Sequence[str], land_cover: Sequence
 
     def line(what: str, key: str) -> str:
         ends = [values[f"{key}/{end}"] for end in ("low", "high") if f"{key}/{end}" in values]
+        if np.isnan(values[key]):
+            return f"  {what:<36}none: it occurs in neither truth nor prediction"
         return f"  {what:<36}{values[key]:.3f}" + (f"  (95 %: {ends[0]:.3f} to {ends[1]:.3f})" if ends else "")
 
     counted = {"all_classes": f"all {len(classes)} classes", "land_cover": f"{sum(land_cover)} land-cover classes"}
@@ -100,5 +102,5 @@ def table(values: dict[str, float], classes: Sequence[str], land_cover: Sequence
     lines += [line(f"mean IoU over {what}", f"miou_{key}") for key, what in counted.items()]
     lines.append(f"  {'mean F1 over ' + counted['all_classes']:<36}{values['f1_all_classes']:.3f}")
     lines.append(f"  {'kappa':<36}{values['kappa']:.3f}")
-    lines += [f"  {'IoU ' + label:<36}{values[f'iou/{label}']:.3f}" for label in classes]
+    lines += [line(f"IoU {label}", f"iou/{label}") for label in classes]
     return "\n".join(lines)

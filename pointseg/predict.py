@@ -3,14 +3,14 @@
 python -m pointseg.predict run=outputs/<run> input=site.tif output=map.tif
 """
 
-import hydra
 from omegaconf import DictConfig
 
-from pointseg.config import CONF, check_keys
+from pointseg.command import command
+from pointseg.config import check_keys
 from pointseg.errors import InputError
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="predict")
+@command("predict")
 def main(cfg: DictConfig) -> None:
     check_keys(cfg, "predict")
     from pointseg.maps.predict import predict  # imports torch: see train.py

@@ -3,14 +3,14 @@
 python -m pointseg.report sweep=outputs/sampling
 """
 
-import hydra
 from omegaconf import DictConfig
 
-from pointseg.config import CONF, check_keys
+from pointseg.command import command
+from pointseg.config import check_keys
 from pointseg.errors import InputError
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="report")
+@command("report")
 def main(cfg: DictConfig) -> None:
     check_keys(cfg, "report")
     from pathlib import Path

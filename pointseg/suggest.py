@@ -3,13 +3,13 @@
 python -m pointseg.suggest run=outputs/<run> input=site.tif output=next.gpkg count=50
 """
 
-import hydra
 from omegaconf import DictConfig
 
-from pointseg.config import CONF, check_keys
+from pointseg.command import command
+from pointseg.config import check_keys
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="suggest")
+@command("suggest")
 def main(cfg: DictConfig) -> None:
     check_keys(cfg, "suggest")
     from pointseg.suggestions.suggest import suggest  # imports torch: see train.py

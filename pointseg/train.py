@@ -4,13 +4,12 @@ python -m pointseg.train sampler=stratified loss=focal
 python -m pointseg.train -m sampler=random,stratified loss=partial_ce,focal seed=0,1,2
 """
 
-import hydra
 from omegaconf import DictConfig
 
-from pointseg.config import CONF
+from pointseg.command import command
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
+@command("train")
 def main(cfg: DictConfig) -> float:
     from pathlib import Path
 

@@ -294,3 +294,14 @@ def test_a_run_is_never_overwritten(refused: Refused, finished: Path, tmp_path: 
     before = (folder / "best.ckpt").read_bytes()
     assert "resume=true" in refused("pointseg.train", *SCENES, *SMALL, RUN)
     assert (folder / "best.ckpt").read_bytes() == before
+
+
+@pytest.mark.parametrize("override", ["optimizer.lr=0.1 +optimizer.nothing=1", "optimizer.lr=-1", "budget=-5"])
+def test_a_refused_run_leaves_no_folder_and_its_correction_is_taken(
+    refused: Refused, override: str, tmp_path: Path
+) -> None:
+    output = refused("pointseg.train", *SCENES, *SMALL, *override.split(), "hydra.run.dir=out/run")
+    assert len(output.strip().splitlines()[-1]) < 300
+    assert "HYDRA" not in output
+    assert "Error executing" not in output
+    assert not (tmp_path / "out/run").exists()

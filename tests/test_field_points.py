@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rasterio.transform import Affine
-from shapely.geometry import Polygon
 
+from pointseg.annotation import places
+from pointseg.annotation.readers.labels import on_map
 from pointseg.datasets.field import HELD_OUT, PointScene, field
 from pointseg.errors import InputError
 from pointseg.imagery.rasters import Raster, open_rasters
@@ -81,14 +82,13 @@ def test_rows_and_columns_of_several_scenes_need_their_scene(tmp_path: Path) -> 
 def test_any_place_in_a_pixel_is_that_pixel_on_a_turned_map_too(
     row: int, col: int, down: float, right: float, turn: float
 ) -> None:
-    from pointseg.annotation.given import _by_map
-
     turned = ORIGIN * Affine.rotation(turn * 60)
     scene = Raster("a", Path("a"), (96, 128), RGB, CRS, turned)
     x, y = turned * (col + right, row + down)
-    table = geopandas.GeoDataFrame({"point": [0], "name": ["x"]}, geometry=geopandas.points_from_xy([x], [y]), crs=CRS)
-    found = _by_map(table, [scene])
-    assert (found["row"].item(), found["col"].item()) == (row, col)
+    table = geopandas.GeoDataFrame({"class": ["x"]}, geometry=geopandas.points_from_xy([x], [y]), crs=CRS)
+    (found,) = places.find(on_map(Path("p"), table, "class", None), [scene])
+    placed = places.pixels([found], np.array(["x"], object), [scene], 1)
+    assert (placed["row"].item(), placed["col"].item()) == (row, col)
 
 
 def test_a_feature_without_a_place_is_refused_by_its_number(tmp_path: Path) -> None:
@@ -136,10 +136,6 @@ def test_a_file_that_is_none_of_points_is_refused(tmp_path: Path, raster: Raster
     (tmp_path / "bad.gpkg").write_bytes(b"not a database")
     with pytest.raises(InputError, match=r"bad\.gpkg: "):
         placed(tmp_path / "bad.gpkg", [raster])
-    area = Polygon([(0, 0), (1, 0), (1, 1)])
-    geopandas.GeoDataFrame({"class": ["x"]}, geometry=[area], crs=CRS).to_file(tmp_path / "area.gpkg")
-    with pytest.raises(InputError, match="Polygon"):
-        placed(tmp_path / "area.gpkg", [raster])
     (tmp_path / "p.csv").write_text("row,col,class\n1,2,x\none,2,x\n")
     with pytest.raises(InputError, match=r"p\.csv, line 3: row .*'one'"):
         placed(tmp_path / "p.csv", [raster])
@@ -265,7 +261,25 @@ def test_what_is_held_out_is_said_and_rare_names_are_asked_about(
     assert "sadn (1)" in caplog.text
 
 
-def test_classes_that_differ_in_case_alone_are_refused(tmp_path: Path, clicks: list[tuple[int, int, str]]) -> None:
-    row, col, name = clicks[0]
-    with pytest.raises(InputError, match=r"'.*'.*'"):
-        dataset(tmp_path, [(row, col, name.upper()), *clicks[1:]])
+SPELLINGS = {
+    "case": "SAND",
+    "no-break space": "\u00a0sand ",
+    "zero-width space": "sa\u200bnd",
+    "soft hyphen": "sa\u00adnd",
+    "byte-order mark": "\ufeffsand",
+    "full width": "\uff53\uff41\uff4e\uff44",
+    "tab": "sand\t",
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
+def test_spellings_of_one_name_are_one_class(
+    spelling: str, tmp_path: Path, clicks: list[tuple[int, int, str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    first = next(i for i, click in enumerate(clicks) if click[2] == "sand")
+    row, col, _ = clicks[first]
+    built = dataset(tmp_path, [*clicks[:first], (row, col, spelling), *clicks[first + 1 :]])
+    assert built.classes == tuple(sorted(NAMES))
+    expected = {(float(row), float(col), sorted(NAMES).index(name)) for row, col, name in clicks}
+    assert of(built.splits["train"]) | of(built.splits["val"]) == expected
+    assert ascii(spelling) in caplog.text

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from pyproj import CRS
 
 from pointseg.errors import InputError
-from pointseg.files import writing
+from pointseg.files import for_gis, writing
 
 
 @pytest.fixture
@@ -72,3 +73,16 @@ def test_processes_that_share_a_file_do_not_share_the_path(tmp_path: Path) -> No
         assert alone != shared
         alone.touch()
         shared.touch()
+
+
+def test_a_crs_without_words_in_wkt1_is_written_in_degrees(tmp_path: Path) -> None:
+    """A rotated pole, as of regional climate models."""
+    mapping = {"grid_mapping_name": "rotated_latitude_longitude", "grid_north_pole_latitude": 39.25}
+    turned = CRS.from_cf({**mapping, "grid_north_pole_longitude": -162.0})
+    frame = geopandas.GeoDataFrame({"class": ["x"]}, geometry=geopandas.points_from_xy([2.5], [1.5]), crs=turned)
+    for_gis(frame).to_file(tmp_path / "p.gpkg")
+    again = geopandas.read_file(tmp_path / "p.gpkg")
+    assert again.crs == "EPSG:4326"
+    assert again.to_crs(turned).geometry.item().distance(frame.geometry.item()) < 1e-9
+    utm = frame.set_crs("EPSG:32632", allow_override=True)
+    assert for_gis(utm) is utm

@@ -36,12 +36,13 @@ def pixels(*shape: int) -> torch.Tensor:
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
 
-def test_the_first_scale_s_filters_are_scipy_s_and_differences_of_them() -> None:
-    image = pixels(1, 1, 40, 50)
-    intensity, gradient, larger, smaller = Filters(1)(image)[0][0].numpy()
+def test_filters_are_scipy_s_and_differences_of_them() -> None:
+    image = pixels(1, 1, 120, 150)
+    finest, next_, *_ = Filters(1)(image)
     smooth = gaussian_filter(image[0, 0].numpy() / 255.0, 1, truncate=3, mode="nearest")
+    np.testing.assert_allclose(finest[0, 0], smooth, atol=1e-6)
+    smooth, gradient, larger, smaller = next_[0].numpy()  # against scipy's: the next test
     inner = (slice(2, -2),) * 2
-    np.testing.assert_allclose(intensity, smooth, atol=1e-6)
     down, across = np.gradient(smooth)
     np.testing.assert_allclose(gradient[inner], np.hypot(down, across)[inner], atol=1e-6)
     dd, aa = (np.roll(smooth, 1, axis) - 2 * smooth + np.roll(smooth, -1, axis) for axis in (0, 1))
@@ -53,20 +54,36 @@ def test_the_first_scale_s_filters_are_scipy_s_and_differences_of_them() -> None
 
 def test_coarser_filters_are_of_twice_the_deviation_on_every_second_pixel() -> None:
     image = pixels(1, 1, 320, 336)
-    for octave, found in enumerate(Filters(1)(image)):
+    for octave, found in enumerate(Filters(1)(image)[:-1]):
         smooth = gaussian_filter(image[0, 0].numpy() / 255.0, 2.0**octave, mode="nearest")[:: 2**octave, :: 2**octave]
         inner = (slice(4, -4),) * 2
         difference = np.abs(found[0, 0].numpy() - smooth)[inner].max()
         assert difference < 0.02 * np.ptp(smooth[inner]) + 1e-4  # weights are cut at three σ, and taken twice
 
 
+def test_textures_are_averages_of_edges_on_every_eighth_pixel() -> None:
+    image = pixels(1, 1, 320, 336)
+    maps = Filters(1)(image)
+    textures = maps[-1][0].numpy()
+    assert len(textures) == 9  # of three scales
+    for i, (found, stride) in enumerate(zip(maps[1:4], (2, 4, 8), strict=True)):
+        gradient = found[0, 1].numpy()
+        halvings = [0.5 * (2**step * stride) ** 2 for step in range(3 - i)][: 2 - i]  # variances add up
+        spread = np.sqrt(sum(halvings) + 8**2) / stride
+        expected = gaussian_filter(gradient, spread, mode="nearest")[:: 8 // stride, :: 8 // stride]
+        inner = (slice(4, -4),) * 2
+        difference = np.abs(textures[3 * i] - expected)[inner].max()
+        assert difference < 0.1 * np.ptp(expected[inner])
+        assert np.corrcoef(textures[3 * i][inner].ravel(), expected[inner].ravel())[0, 1] > 0.99
+
+
 def test_pairs_of_more_than_three_bands_have_their_normalised_difference() -> None:
     image = torch.tensor([10, 20, 60, 180], dtype=torch.uint8).view(1, 4, 1, 1).expand(1, 4, 20, 20)
     found = Filters(4)(image)
-    assert [maps.shape[1] for maps in found] == [4 * 4 + 6] * 5
+    assert [maps.shape[1] for maps in found] == [4 + 6, *[4 * 4 + 6] * 4, 3 * 3 * 4]
     ndvi = found[0][0, 4:10, 5, 5][5]  # of the last pair: red at 60, near infrared at 180
     assert float(ndvi) == pytest.approx((60 - 180) / 241, abs=1e-6)
-    assert Filters(3)(image[:, :3])[0].shape[1] == 12
+    assert Filters(3)(image[:, :3])[1].shape[1] == 12
 
 
 @pytest.mark.parametrize("way", range(8))
@@ -141,11 +158,11 @@ def test_a_hidden_layer_is_added_kept_with_the_weights_and_taken_away() -> None:
     nn.init.normal_(net.classifier.hidden[0].weight, std=10)  # type: ignore[index, arg-type]
     bent = net(images)
     assert not torch.allclose(bent, straight)
-    features = read(net.features(images), net.levels, torch.tensor([0]), torch.tensor([8.0]), torch.tensor([6.0]))
+    features = read(net.features(images), net.levels, torch.tensor([0]), torch.tensor([8.0]), torch.tensor([4.0]))
     hidden = torch.cat([layer.weight[:, :, 0, 0] for layer in net.classifier.hidden], 1)  # type: ignore[union-attr, index, misc]
     layer = (features @ hidden.T + net.classifier.hidden[0].bias).relu()  # type: ignore[index, operator]
-    expected = straight[0, :, 8, 6] + net.classifier.out(layer[:, :, None, None])[0, :, 0, 0]  # type: ignore[misc]
-    assert torch.allclose(bent[0, :, 8, 6], expected, atol=1e-4)
+    expected = straight[0, :, 8, 4] + net.classifier.out(layer[:, :, None, None])[0, :, 0, 0]  # type: ignore[misc]
+    assert torch.allclose(bent[0, :, 8, 4], expected, atol=1e-4)
     again = network()
     again.load_state_dict(net.state_dict())
     assert torch.equal(again(images), bent)

@@ -57,7 +57,7 @@ def test_a_run_is_one_pass_and_leaves_what_every_run_leaves(command: Command, al
     assert scores["val"]["best"]["miou_land_cover"] > 0.35  # chance is 0.1
     head = scores["head"]
     assert head["points"] == 9 * 20 == sum(scores["finished"]["points"].values())
-    assert head["features"] == 60
+    assert head["features"] == 78
     assert head["folds"] == 5
     assert {(tried["shrinkage"], tried["hidden"]) for tried in head["tried"]} >= {(head["shrinkage"], head["hidden"])}
     assert (alone / "last.ckpt").read_bytes() == (alone / "best.ckpt").read_bytes()

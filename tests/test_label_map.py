@@ -10,7 +10,8 @@ import pytest
 import rasterio
 import torch
 
-from pointseg.imagery.rasters import Raster, find, open_rasters
+from pointseg.imagery.paths import find
+from pointseg.imagery.rasters import Raster, open_rasters
 from pointseg.labelling import overviews, tiles
 from pointseg.labelling.drawing import TileKey
 from pointseg.labelling.features import Features, Place

@@ -21,7 +21,8 @@ import rasterio
 from playwright.sync_api import Browser, Page, sync_playwright
 from rasterio.transform import Affine
 
-from pointseg.imagery.rasters import find, open_rasters
+from pointseg.imagery.paths import find
+from pointseg.imagery.rasters import open_rasters
 from pointseg.labelling.jobs import Job
 from pointseg.labelling.session import Session, open_points
 from pointseg.labelling.trust import COOKIE, Guard

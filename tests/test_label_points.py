@@ -23,7 +23,8 @@ from rasterio.transform import Affine, from_origin
 
 from pointseg.annotation.given import Given
 from pointseg.errors import InputError
-from pointseg.imagery.rasters import Raster, find, open_rasters
+from pointseg.imagery.paths import find
+from pointseg.imagery.rasters import Raster, open_rasters
 from pointseg.labelling.geopackage import FUNCTIONS
 from pointseg.labelling.records import Pixel
 from pointseg.labelling.session import Session, open_points

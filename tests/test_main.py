@@ -16,7 +16,7 @@ def pointseg(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_every_command_module_is_a_command_and_is_listed() -> None:
-    modules = {file.stem for file in PACKAGE.glob("*.py") if "@hydra.main" in file.read_text()}
+    modules = {file.stem for file in PACKAGE.glob("*.py") if "@command(" in file.read_text()}
     assert set(COMMANDS) == modules
     listed = [line.split()[0] for line in usage().splitlines()[1:-1]]
     assert listed == list(COMMANDS)

@@ -7,7 +7,8 @@ from PIL import Image
 from rasterio.enums import ColorInterp
 
 from pointseg.errors import InputError
-from pointseg.imagery.rasters import find, open_rasters
+from pointseg.imagery.paths import find
+from pointseg.imagery.rasters import open_rasters
 from pointseg.types import RGB, Window
 from tests.site import write_image
 

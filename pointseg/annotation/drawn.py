@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pointseg.config import check_budget
 from pointseg.errors import InputError
 from pointseg.types import IGNORE, Dataset, Points, Sampler, Scene, whole
 
@@ -36,15 +37,9 @@ def count(budget: int | float, labelled: int, scene: str) -> int:
     A whole number is a count, a float in (0, 1] a fraction, rounded and at least one point.
     Raises InputError for anything else, and for a count above `labelled`.
     """
+    check_budget(budget)
     if isinstance(budget, float):
-        if not 0 < budget <= 1:
-            raise InputError(
-                f"budget={budget}: a fraction of the labelled pixels lies in (0, 1]; for a number of points per scene "
-                "give a whole number, as in budget=100."
-            )
         return min(max(round(budget * labelled), 1), labelled)
-    if budget <= 0:
-        raise InputError(f"budget={budget}: give at least 1 point per scene, or a fraction such as budget=0.01.")
     if budget > labelled:
         raise InputError(
             f"budget={budget}: scene {scene!r} has only {labelled:,} labelled pixels; give a smaller budget or a "

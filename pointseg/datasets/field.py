@@ -1,24 +1,31 @@
 """Imagery without masks, and the points that a person labelled on it."""
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from glob import glob
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from jaxtyping import UInt8
 
-from pointseg.annotation import kept
-from pointseg.annotation.given import Given, in_scene
+from pointseg.annotation import identity, kept
+from pointseg.annotation import names as spelling
+from pointseg.annotation.given import Given
+from pointseg.annotation.places import in_scene
 from pointseg.datasets.folder import COLOURS
 from pointseg.datasets.held_out import Blocks, hold_out
-from pointseg.errors import Faults, InputError
-from pointseg.imagery.rasters import Raster, find, open_rasters
+from pointseg.errors import InputError
+from pointseg.imagery.paths import find, listed
+from pointseg.imagery.rasters import Raster, open_rasters
 from pointseg.types import IGNORE, Dataset, Points, Shape, Window
 
 log = logging.getLogger(__name__)
 
+Name = str | int | float | bool | None
+KEPT = ["row", "col", "name", "split"]
 FEW = 3  # points of a class, below which it is asked about
 HELD_OUT = {"train": "", "val": " (val)", "test": " (test)"}
 """What is added to a scene's id in each split: the points of one scene are divided between them."""
@@ -56,8 +63,8 @@ class PointScene:
 def field(
     images: str | Sequence[str],
     bands: Sequence[int] | None,
-    classes: Mapping[str, str] | Sequence[str] | None,
-    not_land_cover: Sequence[str],
+    classes: Mapping[Name, str] | Sequence[Name] | None,
+    not_land_cover: Sequence[Name],
     val: float,
     test: float,
     block: int,
@@ -67,26 +74,29 @@ def field(
 ) -> Dataset:
     """The images, and the points on them of the files `points` as `annotation` reads them.
 
-    images: files, folders or patterns. bands: numbers of the bands to use, from 1, the RGB bands first
+    images: see `imagery.paths.find`. bands: numbers of the bands to use, from 1, the RGB bands first
         for pretrained weights; None: all but an alpha band.
-    classes: names, or names and their colours on the map as {water: '#0000FF'}; None: those in the file.
+    classes: names, or names and their colours on the map as {water: '#0000FF'}; None: those in the file. Names are
+        compared as `annotation.names.key` says.
     val, test: about the share of the points held out, in whole blocks of `block` pixels a side (neighbouring
         points are alike: scores at points beside those of training flatter), by split_seed.
-    points: a file or several, or the folder `points` of a run on the same images.
+    points: files or patterns, or the folder `points` of a run on the same images.
     Raises InputError for images or points that cannot be used.
     """
     if points is None:
         raise InputError("points: give the file of labelled points, as in points=field.gpkg.")
     blocks = Blocks({"val": val, "test": test}, block, split_seed)
-    rasters = open_rasters(find(images, "dataset.images"), bands)
-    table, split = _labelled([points] if isinstance(points, str) else points, rasters, annotation, blocks)
-    names = list(classes) if classes is not None else _names(table, points)
-    _check_classes(table, names, not_land_cover, points)
+    opened = open_rasters(find(images, "dataset.images"), bands)
+    rasters, table, split = _labelled(_files(points), opened, annotation, blocks)
+    names = _names(classes) if classes is not None else sorted(set(table["name"]))
+    table["name"] = spelling.respelled(table["name"], names)
+    other = spelling.respelled(pd.Series(_names(not_land_cover), dtype="string"), names).tolist()
+    _check_classes(table, names, other, points)
     by_split = _scenes(table, split, names, rasters)
     return Dataset(
         tuple(names),
         _palette(classes, names),
-        tuple(name not in not_land_cover for name in names),
+        tuple(name not in other for name in names),
         by_split,
         leaks=True,  # of the ground between a scene's points, which `block` keeps apart; none of labels
         bands=rasters[0].bands,
@@ -94,17 +104,37 @@ def field(
     )
 
 
+def _files(points: str | Sequence[str]) -> list[Path]:
+    """The files of names and patterns; a name that fits none is left for its reader to refuse."""
+    files = []
+    for entry in [points] if isinstance(points, str) else points:
+        for name in listed(entry, "points"):
+            found = [] if Path(name).exists() else sorted(glob(name, recursive=True))
+            files += [Path(file) for file in found or [name]]
+    return files
+
+
+def _names(classes: Mapping[Name, str] | Sequence[Name]) -> list[str]:
+    """Numbers, truth values and null are names as well, as written. Raises InputError for one that stands twice."""
+    names = [spelling.clean(name if isinstance(name, str) else json.dumps(name)) for name in classes]
+    if double := spelling.alike(names):
+        raise InputError(f"dataset.classes: {double[0][0]!r} and {double[0][1]!r} are one name; leave one out.")
+    return names
+
+
 def _labelled(
-    points: Sequence[str], rasters: Sequence[Raster], annotation: Given, blocks: Blocks
-) -> tuple[pd.DataFrame, np.ndarray]:
-    """The labelled pixels of the files, or of a run's folder (see `Given.read`), and the split of each."""
-    files = [Path(file) for file in points]
-    if len(files) == 1 and files[0].is_dir():
-        return _reloaded(files[0], rasters)
+    files: Sequence[Path], rasters: Sequence[Raster], annotation: Given, blocks: Blocks
+) -> tuple[Sequence[Raster], pd.DataFrame, np.ndarray]:
+    """The rasters, the labelled pixels of the files or of a run's folder (see `Given.read`), and the split of each."""
+    if len(files) == 1 and files[0].is_dir() and files[0].suffix != ".gdb":
+        # Under the names that they have there, whatever else lies beside them now.
+        kept_as = [identity.scene_of(files[0], raster) or raster.id for raster in rasters]
+        rasters = [replace(raster, id=name) for raster, name in zip(rasters, kept_as, strict=True)]
+        return rasters, *_reloaded(files[0], rasters)
     table = annotation.read(files, rasters)
     split = hold_out(table, [raster.id for raster in rasters], blocks)
     _warn(table, split)
-    return table, split
+    return rasters, table, split
 
 
 def _check_classes(
@@ -139,27 +169,15 @@ def _scenes(
     return by_split
 
 
-def _names(table: pd.DataFrame, points: str | Sequence[str]) -> list[str]:
-    names = sorted(set(table["name"]))
-    spellings: dict[str, str] = {}
-    with Faults() as faults:
-        for name in names:
-            if (other := spellings.setdefault(name.casefold(), name)) != name:
-                faults.add(
-                    f"points={points}: the classes {other!r} and {name!r} differ in case alone; write them alike."
-                )
-    return names
-
-
 def _points(rows: pd.DataFrame, labels: np.ndarray) -> Points:
     return Points(rows["row"].to_numpy(np.float64), rows["col"].to_numpy(np.float64), labels)
 
 
-def _palette(classes: Mapping[str, str] | Sequence[str] | None, names: Sequence[str]) -> UInt8[np.ndarray, "k 3"]:
+def _palette(classes: Mapping[Name, str] | Sequence[Name] | None, names: Sequence[str]) -> UInt8[np.ndarray, "k 3"]:
     colours = [COLOURS[i % len(COLOURS)] for i in range(len(names))]
     if isinstance(classes, Mapping):
         try:
-            colours = [int(classes[name].removeprefix("#"), 16) for name in names]
+            colours = [int(colour.removeprefix("#"), 16) for colour in classes.values()]
         except ValueError as error:
             raise InputError(f"dataset.classes={dict(classes)}: write colours as '#RRGGBB'.") from error
     return np.array([[c >> 16 & 255, c >> 8 & 255, c & 255] for c in colours], np.uint8)
@@ -170,6 +188,8 @@ def _warn(table: pd.DataFrame, split: np.ndarray) -> None:
     counts = table["name"][split == "val"].value_counts()
     log.info("Held out for validation: %d points (%s)", counts.sum(), ", ".join(f"{k} {n}" for k, n in counts.items()))
     totals = table["name"].value_counts()
+    if absent := sorted(set(totals.index) - set(counts.index)):
+        log.warning("No point is held out of %s: it has no score, and the means leave it out.", ", ".join(absent))
     if few := [f"{name} ({n})" for name, n in totals.items() if n < FEW]:
         log.warning(
             "Classes of fewer than %d points: %s. Slips of the pen? Name the classes meant in dataset.classes.",
@@ -179,13 +199,26 @@ def _warn(table: pd.DataFrame, split: np.ndarray) -> None:
 
 def kept_points(folder: Path, raster: Raster) -> pd.DataFrame:
     """row, col, name and split of the points that a run keeps in `folder` of this raster; there may be none."""
-    files = {split: folder / f"{raster.id}{suffix}.csv" for split, suffix in HELD_OUT.items()}
+    scene = identity.scene_of(folder, raster)
+    return _kept(folder, scene) if scene is not None else pd.DataFrame(columns=KEPT)
+
+
+def _kept(folder: Path, scene: str) -> pd.DataFrame:
+    files = {split: folder / f"{scene}{suffix}.csv" for split, suffix in HELD_OUT.items()}
     parts = [
-        pd.DataFrame(kept.read(file), columns=["row", "col", "name"]).assign(split=split)
+        pd.DataFrame(kept.read(file), columns=KEPT[:-1]).assign(split=split)
         for split, file in files.items()
         if file.is_file()
     ]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["row", "col", "name", "split"])
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=KEPT)
+
+
+def labelled_ground(folder: Path, raster: Raster) -> pd.DataFrame:
+    """row and col in this raster of all points that a run keeps in `folder`, whichever of its images they lie in."""
+    own = identity.scene_of(folder, raster)
+    others = [scene for scene in identity.known(folder) if scene != own]
+    moved = [identity.on_ground(_kept(folder, scene), scene, folder, raster) for scene in others]
+    return pd.concat([kept_points(folder, raster), *moved], ignore_index=True)[["row", "col"]]
 
 
 def _reloaded(folder: Path, rasters: Sequence[Raster]) -> tuple[pd.DataFrame, np.ndarray]:

@@ -8,7 +8,7 @@ from jaxtyping import Int
 
 from pointseg.errors import InputError
 from pointseg.evaluation.sample import Numbers, Sample, views_of
-from pointseg.imagery import rasters
+from pointseg.imagery import paths, rasters
 from pointseg.imagery.rasters import Raster
 from pointseg.prediction import calibration
 from pointseg.prediction.calibration import Calibration, Shares, blend, fit_temperature
@@ -69,7 +69,7 @@ def check_estimate(chosen: Any, prior: Shares | None, weights: Numbers, model: T
 
 def _unlabelled(model: Trained, images: Any) -> Views:
     """Views at random pixels of the images, those with data."""
-    opened = rasters.open_rasters(rasters.find(images, "input"), bands=model.bands)
+    opened = rasters.open_rasters(paths.find(images, "input"), bands=model.bands)
     rng = np.random.default_rng(0)
     parts = [(raster, *_valid_pixels(raster, rng)) for raster in opened]
     if not (kept := [views_of(model, *part) for part in parts if len(part[1])]):

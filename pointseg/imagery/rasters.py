@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,6 @@ os.environ.setdefault("GDAL_CACHEMAX", "128")
 # What is not georeferenced is a plain picture, and as welcome.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
-SUFFIXES = {".tif", ".tiff", ".jpg", ".jpeg", ".png", ".vrt", ".jp2"}
 SAMPLES, SIDE = 64, 256  # windows, and their side in pixels, that the statistics of bands are measured on
 BLOCK = 1 << 28  # bytes of a file's internal block, which is read whole
 AVERAGED = 2048**2  # pixels of a window that is shown smaller; of more, some are shown in place of their means
@@ -150,39 +148,6 @@ def _opened(file: Path, process: int, thread: int) -> Any:
 def forget() -> None:
     """Open files anew from now on, as one has got overviews."""
     _opened.cache_clear()
-
-
-def find(images: str | Sequence[str], key: str) -> dict[str, Path]:
-    """id → file of what `images` names: files, folders (searched through) or patterns such as 'site/*.tif'.
-
-    The id is the path below the deepest folder that all share, without its suffix. `key` names the option in errors.
-    """
-    files = _files([images] if isinstance(images, str) else images, key)
-    shared = Path(os.path.commonpath([file.parent for file in files]))
-    by_id: dict[str, Path] = {}
-    with Faults() as faults:
-        for file in files:
-            other = by_id.setdefault(str(file.relative_to(shared).with_suffix("")), file)
-            if other != file:
-                faults.add(f"{key}: {other} and {file} differ in their suffix alone; name one of them.")
-    return by_id
-
-
-def _files(names: Sequence[str], key: str) -> list[Path]:
-    """Raises InputError for each name that no image has, or where there is no name."""
-    if not names:
-        raise InputError(f"{key}: names no image; give files, folders or patterns such as 'site/*.tif'.")
-    files: set[Path] = set()
-    with Faults() as faults:
-        for name in names:
-            if Path(name).is_dir():
-                found = [file for file in Path(name).rglob("*") if file.suffix.lower() in SUFFIXES]
-            else:
-                found = [Path(file) for file in glob(name, recursive=True)]
-            if not found:
-                faults.add(f"{key}={name}: no such file, and no image matches (from {Path.cwd()}).")
-            files |= {file.resolve() for file in found}
-    return sorted(files)
 
 
 def open_rasters(

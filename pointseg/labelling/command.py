@@ -10,7 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from pointseg.config import values
 from pointseg.errors import InputError
-from pointseg.imagery.rasters import find, open_rasters
+from pointseg.imagery.paths import find
+from pointseg.imagery.rasters import open_rasters
 from pointseg.labelling.features import Features
 from pointseg.labelling.jobs import Jobs
 from pointseg.labelling.learner import Learner

@@ -15,7 +15,8 @@ from rasterio.errors import RasterioError
 from rasterio.transform import Affine
 
 from pointseg import plots
-from pointseg.files import writing
+from pointseg.files import for_gis, writing
+from pointseg.imagery.paths import TAG
 from pointseg.imagery.rasters import Raster, reduced
 from pointseg.prediction.trained import Trained
 from pointseg.types import IGNORE, Points
@@ -24,7 +25,6 @@ log = logging.getLogger(__name__)
 logging.getLogger("pyogrio").setLevel(logging.WARNING)  # it counts records
 
 PREVIEW = 1000  # pixels to which the longer side of a scene is reduced in a picture of it
-TAG = "POINTSEG"  # the metadata entry that says what made a map
 BLOCK = 512  # side in pixels of a GeoTIFF's internal tiles
 COG = {"compress": "DEFLATE", "blocksize": BLOCK, "bigtiff": "IF_SAFER"}
 
@@ -127,5 +127,5 @@ def write_polygons(file: Path, raster: Raster, classes: Sequence[str], sieve: in
     names = [classes[int(label)] for _, label in found]
     frame = geopandas.GeoDataFrame({"class": names, "area": shapely.area(shapes)}, geometry=shapes, crs=raster.crs)
     with writing(output) as partial:
-        frame.to_file(partial, driver="GPKG", layer="areas")
+        for_gis(frame).to_file(partial, driver="GPKG", layer="areas")
     log.info("Polygons: %s (%s)", output, f"{len(frame):,}")

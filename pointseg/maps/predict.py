@@ -23,7 +23,8 @@ from pointseg.config import read
 from pointseg.datasets.field import kept_points
 from pointseg.errors import InputError
 from pointseg.files import writing
-from pointseg.imagery.rasters import Raster, find, open_rasters
+from pointseg.imagery.paths import find, stamp
+from pointseg.imagery.rasters import Raster, open_rasters
 from pointseg.maps import formats
 from pointseg.prediction import load
 from pointseg.prediction.trained import Trained
@@ -165,8 +166,7 @@ def _share(count: int) -> range:
 
 def _key(model: Trained, raster: Raster, settings: Settings) -> str:
     """Tells a map of the same weights, image and settings from any other."""
-    status = raster.file.stat()
-    parts = (model.key, str(raster.file), status.st_size, status.st_mtime_ns, asdict(settings))
+    parts = (model.key, str(raster.file), *stamp(raster.file), asdict(settings))
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
 
 

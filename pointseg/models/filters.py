@@ -17,11 +17,13 @@ from pointseg.models.encoders import Level
 
 
 class Filters(nn.Module):
-    """Intensity, gradient magnitude and the Hessian's eigenvalues at σ = 1, 2, 4, … pixels, of each band.
+    """Intensity at σ = 1, 2, 4, … pixels of each band; from σ = 2 on also gradient magnitude and the Hessian's
+    eigenvalues; and the averages of these three over what lies around, which tell textures apart.
 
     The map of σ has the stride σ. Each is made from the one before: smoothed to twice its σ, then every second pixel
     is kept. Derivatives are differences of neighbouring cells, so that they are per σ pixels (Lindeberg 1998: scale-
-    normalised). Eigenvalues of [[a, b], [b, c]]: (a + c)/2 ± √(((a − c)/2)² + b²).
+    normalised). Eigenvalues of [[a, b], [b, c]]: (a + c)/2 ± √(((a − c)/2)² + b²). At σ = 1 they would cost more than
+    all others together, and did not help.
 
     Of more than three bands also the normalised difference (x − y)/(x + y) of each pair, smoothed like the bands;
     of a near infrared and a red band this is the NDVI (Rouse et al. 1974).
@@ -30,26 +32,34 @@ class Filters(nn.Module):
     def __init__(self, bands: int, octaves: int = 5) -> None:
         super().__init__()
         self.bands, self.pairs = bands, list(combinations(range(bands), 2)) if bands > 3 else []
-        self.levels = [Level(4 * bands + len(self.pairs), 2**octave) for octave in range(octaves)]
+        intensities = bands + len(self.pairs)
+        self.levels = [Level(intensities, 1), *(Level(intensities + 3 * bands, 2**i) for i in range(1, octaves))]
+        self.levels.append(Level(3 * bands * int(math.log2(TEXTURES)), TEXTURES))
 
     def forward(self, images: UInt8[Tensor, "b c h w"]) -> list[Float[Tensor, "b features _ _"]]:
-        """One map a stride."""
+        """One map a stride, and that of textures."""
         images = images.contiguous() / 255
         if self.pairs:
             x, y = images[:, [i for i, _ in self.pairs]], images[:, [j for _, j in self.pairs]]
             images = torch.cat([images, (x - y) / (x + y + 1 / 255)], 1)
         smooth = smoothed(images, FIRST)
-        maps = [self._features(smooth)]
-        for _ in self.levels[1:]:
+        maps, textures = [smooth], smooth[:, :0, ::2, ::2]
+        for level in self.levels[1:-1]:
             smooth = smoothed(smooth, STEP, every=2)
-            maps.append(self._features(smooth))
-        return maps
+            edges = _edges(smooth[:, : self.bands])
+            maps.append(torch.cat([smooth, edges], 1))
+            if level.stride <= TEXTURES:
+                textures = smoothed(textures, HALVING, every=2) if level.stride > 2 else textures
+                textures = torch.cat([textures, edges], 1)
+        return [*maps, smoothed(textures, FIRST)]
 
-    def _features(self, smooth: Float[Tensor, "b bands_and_pairs h w"]) -> Float[Tensor, "b features h w"]:
-        across, along, a, b, c = _derivatives(smooth[:, : self.bands])
-        gradient = torch.sqrt(across * across + along * along)
-        half, root = (a + c) / 2, torch.sqrt(((a - c) / 2) ** 2 + b * b)
-        return torch.cat([smooth, gradient, half + root, half - root], 1)
+
+def _edges(smooth: Float[Tensor, "b bands h w"]) -> Float[Tensor, "b features h w"]:
+    """Gradient magnitude and the Hessian's larger and smaller eigenvalue."""
+    across, along, a, b, c = _derivatives(smooth)
+    gradient = torch.sqrt(across * across + along * along)
+    half, root = (a + c) / 2, torch.sqrt(((a - c) / 2) ** 2 + b * b)
+    return torch.cat([gradient, half + root, half - root], 1)
 
 
 def _derivatives(images: Float[Tensor, "b c h w"]) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -114,5 +124,7 @@ def gaussian(sigma: float) -> list[float]:
     return [value / sum(values) for value in values]
 
 
+TEXTURES = 8  # pixels: the stride of their map, and the σ of the averages
+HALVING = (0.25, 0.5, 0.25)  # so that cell i of the halved image lies on pixel 2 i
 FIRST = gaussian(1.0)
 STEP = gaussian(math.sqrt(3.0))  # smooths σ = 1 to σ = 2, as variances add up

@@ -5,7 +5,7 @@ outline; equally many of each predicted class, because a rare class is what a ne
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import pandas as pd
 from jaxtyping import Bool
 
 from pointseg import progress
+from pointseg.annotation.identity import Place
 from pointseg.errors import InputError
 from pointseg.prediction.trained import Trained
 from pointseg.prediction.windows import predict_scene, strips
@@ -82,10 +83,16 @@ def sample(
     return pd.concat(parts, ignore_index=True)
 
 
-def choose(pixels: pd.DataFrame, taken: pd.DataFrame, rules: Rules) -> pd.DataFrame:
+def choose(
+    pixels: pd.DataFrame,
+    taken: pd.DataFrame,
+    rules: Rules,
+    elsewhere: Callable[[Place], Iterable[Place]] = lambda place: (),
+) -> pd.DataFrame:
     """`rules.count` of the pixels: in turn one of each predicted class, at random from its most uncertain.
 
     None is another or one that is `taken`, nor lies nearer than `rules.distance` to it; there may be fewer then.
+    elsewhere: where the ground of a pixel (scene, row, col) lies in other scenes; it is taken there too.
     """
     rng = np.random.default_rng(rules.seed)
     queues = []
@@ -101,6 +108,8 @@ def choose(pixels: pd.DataFrame, taken: pd.DataFrame, rules: Rules) -> pd.DataFr
             others = near.setdefault(pixel.scene, [])
             if not others or np.hypot(*(np.array(others) - (pixel.row, pixel.col)).T).min() >= apart:
                 others.append((pixel.row, pixel.col))
+                for scene, row, col in elsewhere((pixel.scene, pixel.row, pixel.col)):
+                    near.setdefault(scene, []).append((row, col))
                 chosen.append(pixel.Index)
                 queues.append(queue)  # its class waits for its next turn; one that has run out does not come back
                 break

@@ -10,11 +10,13 @@ import pandas as pd
 from omegaconf import DictConfig
 from rasterio.transform import xy
 
+from pointseg.annotation.identity import elsewhere
 from pointseg.config import read
-from pointseg.datasets.field import kept_points
+from pointseg.datasets.field import labelled_ground
 from pointseg.errors import InputError
-from pointseg.files import writing
-from pointseg.imagery.rasters import Raster, find, open_rasters
+from pointseg.files import for_gis, writing
+from pointseg.imagery.paths import find
+from pointseg.imagery.rasters import Raster, open_rasters
 from pointseg.prediction import load
 from pointseg.prediction.trained import config_file
 from pointseg.suggestions.margin import Rules, choose, sample
@@ -39,8 +41,8 @@ def suggest(cfg: DictConfig) -> None:
     if output.suffix.lower() != ".csv" and any(raster.crs is None for raster in rasters):
         raise InputError(f"output={output}: the images are not georeferenced; write rows and columns to a .csv.")
     folder = Path(cfg.run) / "points"
-    taken = pd.concat([kept_points(folder, raster).assign(scene=i) for i, raster in enumerate(rasters)])
-    chosen = choose(sample(model, rasters, Raster.valid, batch_size, rules.seed), taken, rules)
+    taken = pd.concat([labelled_ground(folder, raster).assign(scene=i) for i, raster in enumerate(rasters)])
+    chosen = choose(sample(model, rasters, Raster.valid, batch_size, rules.seed), taken, rules, elsewhere(rasters))
     if chosen.empty:
         raise InputError(
             f"distance={rules.distance:g}: no pixel lies so far from the points that are labelled; lower distance, or "
@@ -85,7 +87,7 @@ def write(
         else:
             crs = "EPSG:4326" if driver == "GeoJSON" else rasters[0].crs  # GeoJSON is in degrees (RFC 7946)
             located = _georeferenced(table, chosen["scene"].to_numpy(), rasters).to_crs(crs)
-            located.to_file(partial, driver=driver, layer=output.stem)
+            for_gis(located).to_file(partial, driver=driver, layer=output.stem)
 
 
 def _georeferenced(table: pd.DataFrame, scenes: np.ndarray, rasters: Sequence[Raster]) -> geopandas.GeoDataFrame:

@@ -9,12 +9,15 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from lightning import LightningModule, Trainer
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
@@ -34,6 +37,10 @@ MACHINE = (
     *("resume", "num_workers", "compile", "dataset.root", "annotation.run"),
     *("trainer.accelerator", "trainer.enable_progress_bar"),
 )
+
+
+BEGUN = ("config.yaml", "points", "hparams.yaml")
+"""What a run writes before it is trained, beside TensorBoard's events."""
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -195,6 +202,29 @@ def begin(cfg: DictConfig, resume: bool, folder: Path) -> Path | None:
             OmegaConf.save(cfg, partial, resolve=True)
         return None
     return last if last.exists() else None
+
+
+def in_sweep() -> bool:
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+@contextmanager
+def withdrawn(folder: Path) -> Iterator[None]:
+    """Within, a run begins; one that is refused leaves nothing in its folder that was not there before.
+
+    Of a sweep it leaves its configuration, because reports name the runs that are not finished.
+    """
+    before = set(folder.iterdir()) if folder.is_dir() else set()
+    try:
+        yield
+    except InputError:
+        new = set(folder.iterdir()) - before if folder.is_dir() else set()
+        begun = {file for file in new if file.name in BEGUN or file.name.startswith("events.out")}
+        # Anything else is of a training that has come further, and says what went wrong.
+        if begun == new and not processes.rank() and not in_sweep():
+            for file in begun:
+                shutil.rmtree(file) if file.is_dir() else file.unlink()
+        raise
 
 
 def differences(was: Mapping[str, object], now: Mapping[str, object]) -> dict[str, tuple[object, object]]:

@@ -16,7 +16,7 @@ from torch import distributed
 from torch.utils.data import DataLoader, Sampler
 
 from pointseg import progress
-from pointseg.annotation import kept
+from pointseg.annotation import identity, kept
 from pointseg.annotation.annotator import Annotator
 from pointseg.errors import InputError
 from pointseg.imagery.augment import Augment
@@ -176,6 +176,8 @@ class PointData(lightning.LightningDataModule):
         annotated = self.annotator.annotate(self.dataset, missing) if missing else ()
         for scene, points in zip(progress.over(missing, "drawing points, once", "scene"), annotated, strict=True):
             kept.save(points, self.folder, scene, self.dataset.classes, drawn)
+        if missing:
+            identity.save(self.folder, self._labelled())
 
     def setup(self, stage: str) -> None:
         """Read the points from `folder`, once, and warn of classes that have none to be learnt from."""

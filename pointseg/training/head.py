@@ -24,6 +24,7 @@ FOLDS = 5
 SHRINKAGES = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.85, 0.95)
 TEMPERATURES = (1.0, 20.0)
 SHARES = (0.0, 0.5, 1.0)  # of the hidden layer in the mean of both heads' logits
+HIDDEN_FROM = 100  # points; of fewer, cross-validation chose it where it was worse (benchmarks/README.md)
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,9 @@ def fit_head(
     mean IoU over land cover. Where no ground can be held out, "auto" is linear, shrunken by its points alone.
     """
     folds = assign(sample.units)
-    candidates = SHARES if kind == "auto" else (float(kind == "hidden"),)
+    candidates = {"linear": (0.0,), "hidden": (1.0,), "auto": SHARES if len(sample.labels) >= HIDDEN_FROM else (0.0,)}[
+        kind
+    ]
     report: dict[str, Any] = {"points": int(moments.counts.sum()), "features": moments.sums.shape[1]}
     judged = _learnable(folds, sample.labels)
     if len(set(sample.labels[judged].tolist())) > 1:

@@ -1,17 +1,12 @@
-"""What Hydra calls before and after a run: a folder that cannot be written, and a failing run, are reported at once."""
+"""What Hydra calls before a run: a folder that cannot be written is reported at once."""
 
-import logging
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
-from hydra.types import RunMode
 from omegaconf import DictConfig
-
-log = logging.getLogger(__name__)
 
 
 class Writable(Callback):
@@ -35,11 +30,3 @@ def _try(config: DictConfig, kind: str) -> None:
         raise SystemExit(
             f"{folder}: cannot be written ({error.strerror}); choose another folder with hydra.{kind}.dir=<folder>."
         ) from error
-
-
-class ReportFailures(Callback):
-    """Logs why a run of a sweep failed as soon as it does; Hydra reports only the first failure, at the end."""
-
-    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        if config.hydra.mode == RunMode.MULTIRUN and job_return.status == JobStatus.FAILED:
-            log.error("%s failed: %s", config.hydra.job.override_dirname, job_return._return_value)

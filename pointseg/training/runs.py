@@ -43,10 +43,6 @@ def build(config: TrainConfig, folder: Path) -> tuple[PointData, PointSeg]:
     The one place where facts cross parts: the classes of the dataset size the network, the counts of
     the drawn points weigh the loss.
     """
-    if config.crop_size < 1:
-        raise InputError(f"crop_size={config.crop_size}: give the side of the crops, in pixels.")
-    if not 0 <= config.overlap < config.crop_size:
-        raise InputError(f"overlap={config.overlap}: give 0 to {config.crop_size - 1} pixels, less than crop_size.")
     dataset, annotator = build_dataset(config)
     # Before the points: weights that do not fit are found at once.
     model = build_network(config.model, len(dataset.classes), dataset.bands)

@@ -14,7 +14,6 @@ from typing import Any
 import lightning
 import torch
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from lightning import Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -27,7 +26,7 @@ from pointseg.errors import REASON, InputError, reading
 from pointseg.models.weights import read_checkpoint
 from pointseg.training import memory, runs
 from pointseg.training.callbacks import Lines, TrainingPictures
-from pointseg.training.checkpoints import Keeper, WholeFiles, begin
+from pointseg.training.checkpoints import Keeper, WholeFiles, begin, in_sweep, withdrawn
 from pointseg.training.data import PointData
 from pointseg.training.frozen import FrozenSeg
 from pointseg.training.system import PointSeg
@@ -45,6 +44,11 @@ def train(cfg: DictConfig, folder: Path, choices: dict[str, Any]) -> float:
     if processes.rank():
         logging.getLogger("pointseg").setLevel(logging.ERROR)  # the first process says it
     config = parse(cfg)
+    with withdrawn(folder):
+        return _train(cfg, config, folder, choices)
+
+
+def _train(cfg: DictConfig, config: TrainConfig, folder: Path, choices: dict[str, Any]) -> float:
     with processes.in_turn(folder) as folder:
         checkpoint = begin(cfg, config.resume, folder)
         stored = runs.read_scores(folder)
@@ -138,7 +142,7 @@ def _cause(error: Exception, trainer: Trainer, keeper: Keeper, checkpoint: Path 
 
 def _remedy(trainer: Trainer, keeper: Keeper) -> str:
     where = f"hydra.run.dir={trainer.default_root_dir}"
-    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+    if in_sweep():
         where = f"hydra.sweep.dir={HydraConfig.get().sweep.dir}"
     return f"The same command with {where} resume=true goes on from step {keeper.step}."
 

@@ -1,0 +1,121 @@
+"""Which image is which scene of a run, and which places of several images are one piece of ground."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import pandas as pd
+from pyproj import Transformer
+from rasterio.transform import Affine
+
+from pointseg.errors import reading
+from pointseg.files import writing
+from pointseg.imagery.rasters import Raster
+from pointseg.types import Scene
+
+FILE = "scenes.json"
+
+Place = tuple[int, float, float]  # index of a raster, row, col
+
+
+@runtime_checkable
+class Located(Protocol):
+    """A scene of which the image's file is known."""
+
+    @property
+    def raster(self) -> Raster: ...
+
+
+def save(folder: Path, scenes: Iterable[Scene]) -> None:
+    """Write scenes.json: for the id of each image its file, shape, CRS (WKT or null) and transform (6 numbers)."""
+    rasters = {scene.raster.id: scene.raster for scene in scenes if isinstance(scene, Located)}
+    facts = {
+        name: {"file": str(raster.file), "shape": raster.shape, "crs": raster.crs, "transform": raster.transform[:6]}
+        for name, raster in rasters.items()
+    }
+    if facts:
+        with writing(folder / FILE) as partial:
+            partial.write_text(json.dumps(facts, indent=1))
+
+
+def known(folder: Path) -> dict[str, dict[str, Any]]:
+    """What `save` wrote; empty for a run kept before it did."""
+    file = folder / FILE
+    if not file.exists():
+        return {}
+    with reading(file, "the scenes of a run", "restore it, or remove it: scenes are then known by their ids."):
+        return {
+            str(name): {**facts, "file": Path(facts["file"])} for name, facts in json.loads(file.read_text()).items()
+        }
+
+
+def scene_of(folder: Path, raster: Raster) -> str | None:
+    """The id that the image has in the run whose points lie in `folder`; None if it is none of its images.
+
+    It is the image of that file, or else of that id, where the run's own has gone from its place.
+    """
+    scenes = known(folder)
+    if not scenes:
+        return raster.id
+    same = (name for name, facts in scenes.items() if facts["file"].resolve() == raster.file.resolve())
+    moved = (
+        name
+        for name, facts in scenes.items()
+        if name == raster.id and not facts["file"].exists() and tuple(facts["shape"]) == raster.shape
+    )
+    return next(same, None) or next(moved, None)
+
+
+def on_ground(table: pd.DataFrame, scene: str, folder: Path, raster: Raster) -> pd.DataFrame | None:
+    """Points (row, col) of a run's scene as places of the raster, perhaps outside it; None where no map joins them."""
+    facts = known(folder).get(scene)
+    if facts is None or facts["crs"] is None or raster.crs is None:
+        return None
+    rows, cols = _moved(table["row"], table["col"], facts["crs"], Affine(*facts["transform"]), raster)
+    finite = np.isfinite(rows) & np.isfinite(cols)
+    return table.assign(row=rows, col=cols)[finite]
+
+
+def _moved(rows: Any, cols: Any, crs: str, transform: Affine, raster: Raster) -> tuple[np.ndarray, np.ndarray]:
+    """Places in the pixels of one image in those of another."""
+    x, y = transform @ (np.asarray(cols, float) + 0.5, np.asarray(rows, float) + 0.5)
+    if crs != raster.crs:
+        x, y = Transformer.from_crs(crs, raster.crs, always_xy=True).transform(x, y)
+    cols, rows = ~raster.transform @ (x, y)
+    return np.asarray(rows - 0.5), np.asarray(cols - 0.5)
+
+
+def elsewhere(rasters: Sequence[Raster]) -> Callable[[Place], list[Place]]:
+    """A place → where the same ground lies in the other rasters; nowhere for plain pictures."""
+
+    def find(place: Place) -> list[Place]:
+        index, row, col = place
+        own = rasters[index]
+        found = []
+        for i, raster in enumerate(rasters):
+            if i != index and own.crs is not None and raster.crs is not None:
+                there_row, there_col = _moved(row, col, own.crs, own.transform, raster)
+                if 0 <= there_row + 0.5 < raster.shape[0] and 0 <= there_col + 0.5 < raster.shape[1]:
+                    found.append((i, float(there_row), float(there_col)))
+        return found
+
+    return find
+
+
+def shown_before(placed: pd.DataFrame, rasters: Sequence[Raster]) -> np.ndarray:
+    """Which of the pixels (line, scene, row, col) lie on ground that an earlier raster shows of the same label."""
+    found = np.zeros(len(placed), bool)
+    scenes = placed.groupby("line")["scene"].unique()
+    pairs = {(i, j) for several in scenes for i in several for j in several if i < j}
+    lines, scene = placed["line"].to_numpy(), placed["scene"].to_numpy()
+    for i, j in sorted(pairs):
+        shared = np.flatnonzero((scene == j) & np.isin(lines, lines[scene == i]))
+        own, other = rasters[j], rasters[i]
+        if own.crs is None or other.crs is None:
+            continue
+        rows, cols = _moved(placed["row"].iloc[shared], placed["col"].iloc[shared], own.crs, own.transform, other)
+        inside = (rows > -0.5) & (rows < other.shape[0] - 0.5) & (cols > -0.5) & (cols < other.shape[1] - 0.5)
+        found[shared[inside]] = True
+    return found

@@ -1,0 +1,41 @@
+"""Labels and scenes in words, for messages about those that cannot be used."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from pointseg.annotation.places import extent
+from pointseg.imagery.rasters import Raster
+
+SHOWN = 5  # labels that a message lists
+
+
+def pixels(table: pd.DataFrame, scenes: Sequence[Raster]) -> str:
+    """Labelled pixels (name, scene, row, col)."""
+    shown = table[["name", "scene", "row", "col"]].head(SHOWN).itertuples(index=False)
+    return _listed([f"{name!r} at row {row}, col {col} of {scenes[i].id}" for name, i, row, col in shown], len(table))
+
+
+def labels(table: pd.DataFrame) -> str:
+    """Labels (name, geometry, scene, pixels: whether they are in an image's pixels) as their file has them."""
+    shown = []
+    for label in table.head(SHOWN).itertuples(index=False):
+        x, y = label.geometry.centroid.coords[0][:2]
+        place = f"row {y // 1:.10g}, col {x // 1:.10g}" if label.pixels else f"x {x:.10g}, y {y:.10g}"
+        shown.append(f"{label.name!r} at {place}" + ("" if pd.isna(label.scene) else f" of {label.scene!r}"))
+    return _listed(shown, len(table))
+
+
+def _listed(shown: Sequence[str], total: int) -> str:
+    return ", ".join(shown) + (", …" if total > len(shown) else "")
+
+
+def extents(scenes: Sequence[Raster]) -> str:
+    """The ground of the first scene, to hold labels against that lie elsewhere."""
+    (height, width), first = scenes[0].shape, f"{scenes[0].id}, the first of {len(scenes)}"
+    words = f"{first}, has {height} rows and {width} columns"
+    if scenes[0].crs is None:
+        return words
+    left, bottom, right, top = extent(scenes[0])
+    system = scenes[0].crs.partition('"')[2].partition('"')[0]  # the name with which WKT begins
+    return f"{words}: x {left:.10g} to {right:.10g}, y {bottom:.10g} to {top:.10g} in {system}"
