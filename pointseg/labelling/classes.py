@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from pointseg.annotation import names
 from pointseg.datasets.folder import COLOURS
 from pointseg.errors import InputError, reading
 from pointseg.files import writing
@@ -36,9 +37,9 @@ class Classes:
     def names(self) -> list[str]:
         return list(self.colours)
 
-    def know(self, names: Iterable[str]) -> None:
+    def know(self, found: Iterable[str]) -> None:
         """Classes that the points have; nothing is written, as their colours follow from their order."""
-        for name in names:
+        for name in found:
             self.colours.setdefault(name, self._next_colour())
 
     def add(self, name: str) -> None:
@@ -58,18 +59,18 @@ class Classes:
 
     def move(self, name: str, by: int) -> None:
         """Up (-1) or down (1) the list; the number keys follow it."""
-        names = self.names
-        place = names.index(name)
-        names.insert(min(max(place + by, 0), len(names) - 1), names.pop(place))
-        self._write({each: self.colours[each] for each in names})
+        order = self.names
+        place = order.index(name)
+        order.insert(min(max(place + by, 0), len(order) - 1), order.pop(place))
+        self._write({each: self.colours[each] for each in order})
 
     def remove(self, name: str) -> None:
         self._write({each: colour for each, colour in self.colours.items() if each != name})
 
     def _refuse_alike(self, name: str, beside: str | None = None) -> None:
-        # Training refuses names that differ in case alone; so they do not arise here.
+        # Training takes them for one; so they do not arise here.
         for other in self.colours:
-            if other != beside and other.casefold() == name.casefold():
+            if other != beside and names.key(other) == names.key(name):
                 raise InputError(f"There is a class {other!r} already.")
 
     def _next_colour(self) -> str:
@@ -84,7 +85,7 @@ class Classes:
 
 
 def checked_name(name: str) -> str:
-    name = " ".join(str(name).split())
+    name = names.clean(str(name))
     if not name or len(name) > LONGEST or not name.isprintable():
         raise InputError(f"{name!r}: give the class a name of 1 to {LONGEST} letters.")
     return name
