@@ -16,16 +16,8 @@ import torch
 from benchmarks import document
 
 ROWS = (
-    "alternatives",
-    "areas",
-    "smoothing",
-    "training",
-    "loss",
-    "prediction",
-    "start",
-    "data",
-    "growth",
-    "sweeps",
+    *("alternatives", "areas", "smoothing", "label", "suggested"),
+    *("training", "loss", "prediction", "start", "data", "growth", "sweeps"),
     "gpu",
 )
 SIZES = ("tiny", "quick", "full")

@@ -10,19 +10,8 @@ import sys
 from pathlib import Path
 
 COMMANDS = (
-    *(
-        "check",
-        "train",
-        "evaluate",
-        "predict",
-        "suggest",
-        "sample",
-        "assess",
-        "calibrate",
-        "export",
-        "report",
-        "active",
-    ),
+    *("label", "check", "train", "evaluate", "predict", "suggest"),
+    *("sample", "assess", "calibrate", "export", "report", "active"),
 )
 """In the order in which a user needs them; each is a module of its own, `python -m pointseg.<command>`."""
 

@@ -1,6 +1,7 @@
 """How far long work is: a bar on a terminal, and a line a minute where the output is a file, as under nohup."""
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +12,7 @@ from tqdm import tqdm
 
 log = logging.getLogger(__name__)
 
-SECONDS = 60.0  # between two lines
+SECONDS = float(os.environ.get("POINTSEG_PROGRESS", 60.0))  # between two lines
 
 Item = TypeVar("Item")
 

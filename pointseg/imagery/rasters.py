@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from jaxtyping import Bool, Num, UInt8
-from rasterio.enums import ColorInterp
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.transform import Affine
 
@@ -30,6 +30,7 @@ warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
 SAMPLES, SIDE = 64, 256  # windows, and their side in pixels, that the statistics of bands are measured on
 BLOCK = 1 << 28  # bytes of a file's internal block, which is read whole
+AVERAGED = 2048**2  # pixels of a window that is shown smaller; of more, some are shown in place of their means
 TAILS = (0.1, 99.9)  # percentiles that become 0 and 255
 
 
@@ -86,6 +87,27 @@ def reduced(raster: Raster, side: int) -> tuple[UInt8[np.ndarray, "h w 3"], floa
     return stretch(np.moveaxis(values, 0, -1), limits), factor
 
 
+def shown(
+    raster: Raster, window: Window, shape: Shape, bands: Bands
+) -> tuple[UInt8[np.ndarray, "h w c"], Bool[np.ndarray, "h w"]]:
+    """A window reduced to `shape`, stretched as `bands` says, and which of its pixels hold data.
+
+    bands: other ones of the same file than the raster's, or otherwise stretched. Overviews are used.
+    """
+    small = window.height * window.width <= AVERAGED
+    how = Resampling.bilinear if small and shape < tuple(window[2:]) else Resampling.nearest
+    values = _read(raster.file, list(bands.numbers), window, (len(bands), *shape), how)
+    valid: Bool[np.ndarray, "h w"] = np.ones(shape, bool)
+    if raster.masked:
+        valid &= _read(raster.file, None, window, shape) > 0
+    if values.dtype.kind == "f":
+        valid &= np.isfinite(values).all(0)
+    stretched = any(bands.low) or any(value != 255 for value in bands.high)
+    if values.dtype == np.uint8 and stretched:  # as no network sees it
+        values = values.astype(np.float32)
+    return stretch(np.moveaxis(values, 0, -1), bands), valid
+
+
 def stretch(values: Num[np.ndarray, "h w c"], bands: Bands) -> UInt8[np.ndarray, "h w c"]:
     if values.dtype == np.uint8:
         return np.ascontiguousarray(values)
@@ -95,11 +117,15 @@ def stretch(values: Num[np.ndarray, "h w c"], bands: Bands) -> UInt8[np.ndarray,
 
 
 def _read(
-    file: Path, numbers: list[int] | None, window: Window, shape: tuple[int, ...] | None = None
+    file: Path,
+    numbers: list[int] | None,
+    window: Window,
+    shape: tuple[int, ...] | None = None,
+    resampling: Resampling = Resampling.nearest,
 ) -> Num[np.ndarray, "..."]:
     """The bands `numbers`, or (None) the file's mask of valid pixels: 0 where there is no data.
 
-    shape: reduce what is read to (bands, rows, columns).
+    shape: reduce what is read to (bands, rows, columns), of the mask to (rows, columns).
     """
     area = rasterio.windows.Window(window.col, window.row, window.width, window.height)
     with reading(
@@ -109,14 +135,19 @@ def _read(
     ):
         dataset = _opened(file, os.getpid(), threading.get_ident())
         if numbers is None:
-            return np.asarray(dataset.dataset_mask(window=area))
-        return np.asarray(dataset.read(numbers, window=area, out_shape=shape))
+            return np.asarray(dataset.dataset_mask(window=area, out_shape=shape))
+        return np.asarray(dataset.read(numbers, window=area, out_shape=shape, resampling=resampling))
 
 
 @lru_cache(maxsize=8)
 def _opened(file: Path, process: int, thread: int) -> Any:
     # GDAL's handles serve one thread of one process; kept open, because its cache of blocks goes with them.
     return rasterio.open(file)
+
+
+def forget() -> None:
+    """Open files anew from now on, as one has got overviews."""
+    _opened.cache_clear()
 
 
 def open_rasters(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import compress, pairwise
 from typing import Protocol, runtime_checkable
 
@@ -205,6 +206,34 @@ def _holding(
             if len(chosen):
                 weights = weight_rows[i, rows[chosen] - top] * weight_cols[j, cols[chosen] - left]
                 yield Window(top, left, down.side, across.side), chosen, weights
+
+
+def reaching(
+    shape: Shape, area: Window, window_size: int, overlap: int
+) -> Iterator[tuple[Window, Window, Float[Tensor, "h w"]]]:
+    """The windows of `predict_scene` that reach into an area of a scene.
+
+    With each the part of the area that it shows, and its weights in the blend at the pixels of that part.
+    """
+    down, across = (_axis(size, window_size, overlap) for size in shape)
+    for i, top, height in _overlapping(down, area.row, area.height):
+        for j, left, width in _overlapping(across, area.col, area.width):
+            row, col = down.starts[i], across.starts[j]
+            weights = down.weights[i, top - row :][:height, None] * across.weights[j, left - col :][:width]
+            yield Window(row, col, down.side, across.side), Window(top, left, height, width), weights
+
+
+@lru_cache(maxsize=256)
+def _axis(size: int, window_size: int, overlap: int) -> _Axis:
+    return _Axis.of(size, window_size, overlap, "cpu")
+
+
+def _overlapping(axis: _Axis, start: int, length: int) -> Iterator[tuple[int, int, int]]:
+    """The windows that reach into the pixels from `start`: which, from where, and how many they show."""
+    for i, first in enumerate(axis.starts):
+        low, high = max(first, start), min(first + axis.side, start + length)
+        if low < high:
+            yield i, low, high - low
 
 
 def paste(class_map: UInt8[np.ndarray, "h w"], window: Window, classes: Tensor) -> None:

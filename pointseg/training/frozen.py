@@ -2,6 +2,7 @@
 
 import copy
 import logging
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from pointseg.training.each_point import EachPointOnce, PlacedBatch
 from pointseg.training.head import FOLDS, Fitted, Sample, fit_head
 from pointseg.training.point_features import features_at
 from pointseg.training.system import PointSeg
+from pointseg.types import Shape
 
 log = logging.getLogger(__name__)
 
@@ -109,11 +111,8 @@ class FrozenSeg(PointSeg):
         names = [scene.id if dataset.leaks else scene.group for scene in scenes]
         if len(set(names)) >= FOLDS:
             return names
-        sides = [max(min(scene.shape) // BLOCKS, 1) for scene in scenes]
-        return [
-            f"{scene.id}/{row // side}/{col // side}"
-            for scene, side, (row, col) in zip(scenes, sides, places[:, 1:].tolist(), strict=True)
-        ]
+        ids, shapes = [scene.id for scene in scenes], [scene.shape for scene in scenes]
+        return blocks(ids, shapes, places[:, 1:].tolist())
 
     def install(self, fitted: Fitted) -> None:
         """Give the network this head."""
@@ -164,6 +163,12 @@ class FrozenSeg(PointSeg):
         if "so_far" in checkpoint and self.trainer.is_global_zero:  # to which the other processes will add theirs
             sums, (rows, labels, places) = checkpoint["so_far"]
             self.moments, self.sample = Moments(*sums), [(rows, labels, places)]
+
+
+def blocks(ids: Sequence[str], shapes: Sequence[Shape], positions: Sequence[Sequence[int]]) -> list[str]:
+    """The block of ground of each point, by its scene's id and shape and its row and column."""
+    sides = [max(min(shape) // BLOCKS, 1) for shape in shapes]
+    return [f"{name}/{row // side}/{col // side}" for name, side, (row, col) in zip(ids, sides, positions, strict=True)]
 
 
 def uniform(places: Int[Tensor, "n 3"]) -> Float[Tensor, "n"]:

@@ -88,6 +88,7 @@ def fit_head(
             "folds": len(set(folds)),
             "miou_land_cover": scores[amount, share],
             "interval": [interval[f"miou_land_cover/{end}"] for end in ("low", "high")],
+            "confusion": confusions[amount, share].tolist(),
             "tried": [{"shrinkage": s, "hidden": h, "miou_land_cover": score} for (s, h), score in scores.items()],
         }
     else:

@@ -1,0 +1,296 @@
+"""The right side of the page: classes, layers, quality, what to do next, points."""
+
+from typing import TYPE_CHECKING, Any
+
+from nicegui import run, ui
+from nicegui.events import ValueChangeEventArguments
+from pyproj import CRS
+
+from pointseg.labelling import overviews
+
+if TYPE_CHECKING:  # each tab's page makes its panels
+    from pointseg.labelling.page import Page
+
+FEW = 10  # points of a class, below which it is marked
+LAYERS = {"classes": "Classes", "sure": "Classes, faint where unsure", "confidence": "Confidence", "none": "No map"}
+HELP = (
+    "Click: a point of the marked class. 1–9: mark another class. Click a point: pick it; then 1–9 changes its class "
+    "and Delete removes it. Drag: move it. N: the next point worth labelling; a click or 1–9 answers it. Z: undo. "
+    "Shift+Z: redo. M: map on or off. Esc: let go."
+)
+
+
+# A list that keeps the keyboard would take the keys of the map for its own.
+LET_GO = "() => setTimeout(() => document.activeElement?.blur(), 50)"
+
+
+class Panels:
+    """page: the tab's, which does what the panels ask."""
+
+    def __init__(self, page: "Page") -> None:
+        self.page = page
+        self.opacity = 0.5
+        self._known: dict[str, Any] = {}
+        with ui.element("div").classes("panel"):
+            self._scene_choice()
+            ui.html("<h3>Classes</h3>", sanitize=False)
+            self._classes()
+            self._new_class()
+            self._map_choice()
+            self._image()
+            ui.html("<h3>How good the map is</h3>", sanitize=False)
+            self._quality()
+            ui.html("<h3>Next</h3>", sanitize=False)
+            self._actions()
+            self._job()
+            ui.html("<h3>Points</h3>", sanitize=False)
+            self._points()
+            ui.label(HELP).classes("quiet")
+
+    async def refresh(self) -> None:
+        """What has changed since the last time."""
+        page, learner, session = self.page, self.page.learner, self.page.session
+        self.status.set_text(page.how_drawn())
+        if self._new("classes", (session.version, page.current, page.picked, id(learner.quality))):
+            self.refresh_classes()
+        elif self._new("points", session.version):  # the list may be long: once the hand rests
+            self.table.rows = self._rows()
+            self.table.update()
+        if self._new("quality", (learner.fit.number, learner.survey.done, id(learner.quality))):
+            self._shares = await run.io_bound(learner.shares)
+            self._quality.refresh()
+        job = page.jobs.job
+        if self._new("job", job and (job.folder, job.state, len(job.lines), job.progress)):
+            self._job.refresh()
+        if self._new("scene", page.scene):
+            self.refresh_image()
+
+    def _new(self, what: str, value: Any) -> bool:
+        changed = self._known.get(what, self) != value
+        self._known[what] = value
+        return bool(changed)
+
+    def refresh_classes(self) -> None:
+        self._classes.refresh()
+
+    def refresh_image(self) -> None:
+        self._image.refresh()
+
+    def _scene_choice(self) -> None:
+        scenes = {i: scene.id for i, scene in enumerate(self.page.session.scenes)}
+        self.scenes = (
+            ui.select(scenes, value=self.page.scene, label="Scene", on_change=lambda e: self.page.change_scene(e.value))
+            .props("dense")
+            .style("width: 100%")
+        )
+        self.scenes.set_visibility(len(scenes) > 1)
+        self.scenes.on("popup-hide", js_handler=LET_GO)
+
+    @ui.refreshable_method
+    def _classes(self) -> None:
+        page = self.page
+        counts, quality = page.session.counts(), page.learner.quality
+        for i, (name, colour) in enumerate(page.session.classes.colours.items(), 1):
+            with ui.element("div").classes("line class-row" + (" current" if name == page.current else "")) as row:
+                row.on("click", lambda name=name: self._choose(name))
+                ui.label(str(i) if i < 10 else "").style("width: 1em")
+                swatch = ui.element("input").props(f'type=color value="{colour}" aria-label="colour"')
+                swatch.on(
+                    "change",
+                    lambda e, name=name: page.attempt(
+                        page.session.change_classes, page.session.classes.recolour, name, str(e.args)
+                    ),
+                    js_handler="(e) => emit(e.target.value)",
+                )
+                field = ui.input(value=name).props("dense borderless debounce=0").classes("grow class-name")
+                field.on("blur", lambda name=name, field=field: self._rename(name, field))
+                field.on("keydown.enter", js_handler="(e) => e.target.blur()")
+                ui.label(str(counts[name])).classes("few" if counts[name] < FEW else "").tooltip(
+                    "points; red: label more of it" if counts[name] < FEW else "points"
+                )
+                iou = quality.iou.get(name) if quality else None
+                ui.label("" if iou is None else f"{iou:.2f}").classes("quiet").tooltip("IoU on ground held out")
+                self._small("keyboard_arrow_up", "move up", name, -1)
+                if not counts[name]:
+                    ui.button(
+                        icon="close", on_click=lambda name=name: page.attempt(page.session.remove_class, name)
+                    ).props('flat dense size=xs aria-label="remove class"')
+
+    def _small(self, icon: str, label: str, name: str, by: int) -> None:
+        session = self.page.session
+        ui.button(
+            icon=icon, on_click=lambda: self.page.attempt(session.change_classes, session.classes.move, name, by)
+        ).props(f'flat dense size=xs aria-label="{label}"')
+
+    async def _choose(self, name: str) -> None:
+        if name != self.page.current:
+            self.page.current = name
+
+    async def _rename(self, name: str, field: ui.input) -> None:
+        if field.value != name:
+            await self.page.attempt(self.page.session.rename_class, name, field.value)
+            self.refresh_classes()
+
+    def _new_class(self) -> None:
+        page = self.page
+
+        async def add() -> None:
+            if name := field.value.strip():
+                await page.attempt(page.session.change_classes, page.session.classes.add, name)
+                if name in page.session.classes.colours:
+                    page.current = name
+                    field.set_value("")
+
+        with ui.element("div").classes("line"):
+            field = ui.input(placeholder="new class").props("dense").classes("grow new-class").on("keydown.enter", add)
+            ui.button("Add", on_click=add).props("flat dense no-caps")
+
+    def _map_choice(self) -> None:
+        ui.html("<h3>Map</h3>", sanitize=False)
+        self.layers = (
+            ui.select(LAYERS, value=self.page.layer, on_change=lambda e: self.page.change_layer(e.value))
+            .props("dense")
+            .style("width: 100%")
+        )
+
+        self.layers.on("popup-hide", js_handler=LET_GO)
+
+        def changed(event: ValueChangeEventArguments[float | None]) -> None:
+            self.opacity = float(event.value or 0)
+            self.page.map.run_method("opaque", self.opacity)
+
+        with ui.element("div").classes("line"):
+            ui.label("Opacity")
+            ui.slider(min=0, max=1, step=0.05, value=self.opacity, on_change=changed).classes("grow opacity")
+        self.status = ui.label().classes("quiet status")
+
+    @ui.refreshable_method
+    def _image(self) -> None:
+        page, raster = self.page, self.page.raster
+        ui.html("<h3>Image</h3>", sanitize=False)
+        numbers = list(raster.bands.numbers)
+        chosen = list(page.bands.numbers)
+        with ui.element("div").classes("line"):
+            if len(numbers) > 1:
+                for i, colour in enumerate(("red", "green", "blue")):
+                    ui.select(
+                        numbers, value=chosen[i], label=colour, on_change=lambda e, i=i: chosen.__setitem__(i, e.value)
+                    ).props("dense").classes("grow").on("popup-hide", js_handler=LET_GO)
+            ui.button("As the model sees it", on_click=lambda: page.change_bands(tuple(chosen), False)).props(
+                "flat dense no-caps size=sm"
+            )
+            ui.button("Stretch to the view", on_click=lambda: page.change_bands(tuple(chosen), True)).props(
+                "flat dense no-caps size=sm"
+            )
+        if overviews.lacking(raster):
+            with ui.element("div").classes("line"):
+                ui.label("Large, and without overviews: slow from afar.").classes("few")
+                ui.button("Build them", on_click=page.build_overviews).props("flat dense no-caps size=sm")
+
+    @ui.refreshable_method
+    def _quality(self) -> None:
+        quality, history = self.page.learner.quality, self.page.learner.history
+        if quality is None:
+            ui.label(
+                "Label points of each class in several places: then the map is judged on ground held out."
+            ).classes("quiet quality")
+        else:
+            before = history[-2] if len(history) > 1 else None
+            ui.label(_scored("Accuracy", quality.accuracy, before.accuracy if before else None)).classes("quality")
+            ui.label(_scored("Mean IoU", quality.miou, before.miou if before else None)).classes("quality")
+            ui.label(
+                f"At {quality.points} points on ground held out in turn; the choice of the head flatters it a little."
+            ).classes("quiet")
+        self._ground()
+
+    def _ground(self) -> None:
+        """Shares of the classes, and areas where the scenes tell them."""
+        shares: dict[str, float] = getattr(self, "_shares", {})
+        survey = self.page.learner.survey
+        if not shares:
+            return
+        hectares = _hectares(self.page.session.scenes)
+        with ui.element("table").classes("figures"):
+            for name, share in shares.items():
+                with ui.element("tr"):
+                    with ui.element("td"):
+                        ui.label(name)
+                    with ui.element("td"):
+                        ui.label(f"{100 * share:.1f} %")
+                    with ui.element("td"):
+                        ui.label("" if hectares is None else f"{share * hectares:,.2f} ha")
+        looked = f"{survey.done} of {survey.total} windows"
+        ui.label(f"As the map has it, from pixels {survey.step} apart in {looked}.").classes("quiet")
+
+    def _actions(self) -> None:
+        page = self.page
+        with ui.element("div").classes("line"):
+            ui.button("Next point (N)", on_click=page.next).props("dense no-caps size=sm")
+            ui.button("Undo (Z)", on_click=page.undo).props("dense no-caps size=sm flat")
+            ui.button("Redo", on_click=page.redo).props("dense no-caps size=sm flat")
+        with ui.element("div").classes("line").style("margin-top: 6px"):
+            ui.button("Make the map", on_click=lambda: self._start(page.jobs.make_map)).props("dense no-caps size=sm")
+            ui.button("Save the run", on_click=lambda: self._start(page.jobs.save_run)).props("dense no-caps size=sm")
+
+    async def _start(self, work: Any) -> None:
+        counts, colours = self.page.session.counts(), self.page.session.classes.colours
+        await self.page.attempt(work, {name: colour for name, colour in colours.items() if counts[name]})
+
+    @ui.refreshable_method
+    def _job(self) -> None:
+        job = self.page.jobs.job
+        if job is None:
+            return
+        with ui.element("div").classes("job"):
+            with ui.element("div").classes("line"):
+                ui.label(f"{job.name}: {job.state}").classes("grow")
+                if job.state == "running":
+                    ui.button("Stop", on_click=job.stop).props("dense no-caps size=sm flat")
+            if job.state == "running":
+                ui.linear_progress(value=job.progress or 0, show_value=False).props(
+                    "indeterminate" if job.progress is None else ""
+                )
+            ui.label(str(job.folder)).classes("quiet").style("overflow-wrap: anywhere")
+            shown = job.lines[-12:] if job.state == "failed" else job.lines[-1:]
+            ui.label("\n".join(shown)).classes("quiet").style("white-space: pre-wrap; overflow-wrap: anywhere")
+
+    def _points(self) -> None:
+        columns = [
+            {"name": key, "label": label, "field": key, "align": "left", "sortable": True}
+            for key, label in (("name", "class"), ("scene", "scene"), ("row", "row"), ("col", "col"))
+        ]
+        self.table = ui.table(rows=[], columns=columns, row_key="id").props(
+            'dense flat virtual-scroll :rows-per-page-options="[0]" hide-bottom'
+        )
+        self.table.style("max-height: 260px")
+        self.table.on("rowClick", lambda e: self.page.jump(int(e.args)), js_handler="(e, row) => emit(row.id)")
+
+    def _rows(self) -> list[dict[str, Any]]:
+        scenes = self.page.session.scenes
+        return [
+            {
+                "id": record.id,
+                "name": record.name or "– none yet –",
+                "scene": scenes[pixels[0].scene].id if pixels else "in no scene",
+                "row": pixels[0].row if pixels else "",
+                "col": pixels[0].col if pixels else "",
+            }
+            for record, pixels in self.page.session.shown
+        ]
+
+
+def _scored(what: str, now: tuple[float, float, float], before: tuple[float, float, float] | None) -> str:
+    moved = f" ({now[0] - before[0]:+.3f})" if before else ""
+    return f"{what} {now[0]:.3f}{moved}; 95 %: {now[1]:.3f} to {now[2]:.3f}"
+
+
+def _hectares(scenes: Any) -> float | None:
+    """Of all scenes; None where one does not say it in a unit of length."""
+    total = 0.0
+    for scene in scenes:
+        crs = None if scene.crs is None else CRS.from_wkt(scene.crs)
+        if crs is None or not crs.is_projected:
+            return None
+        unit = crs.axis_info[0].unit_conversion_factor
+        total += scene.shape[0] * scene.shape[1] * abs(scene.transform.determinant) * unit**2 / 10_000
+    return total

@@ -1,0 +1,269 @@
+"""What one person labels: scenes, their file of points, classes, and what can be undone. It knows no browser."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ParamSpec
+
+from pointseg.errors import InputError
+from pointseg.imagery.rasters import Raster
+from pointseg.labelling.classes import Classes
+from pointseg.labelling.geopackage import GeoPackage
+from pointseg.labelling.records import Change, ConflictError, Pixel, PointsFile, Record
+from pointseg.labelling.table import Table
+from pointseg.types import Window
+
+log = logging.getLogger(__name__)
+
+NEW = -1  # the id of a record that is not written yet
+
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something the page is to say once. number: counts them."""
+
+    number: int
+    text: str
+    bad: bool
+
+
+def open_points(file: Path, scenes: Sequence[Raster], column: str, layer: str | None) -> PointsFile:
+    """The file of points, made where it is not there. Raises InputError where it holds none."""
+    if file.suffix.lower() == ".gpkg":
+        return GeoPackage(file, scenes, column, layer)
+    if file.suffix.lower() == ".csv":
+        return Table(file, scenes, column)
+    raise InputError(
+        f"points={file}: the page writes a GeoPackage (.gpkg), or a .csv of rows and columns for plain pictures; turn "
+        "another file into one of these first, as with ogr2ogr field.gpkg field.geojson."
+    )
+
+
+class Session:
+    """Points and classes, each change of which is on the disk before its method returns.
+
+    version: counts the changes of points and classes, whoever made them. Methods may be called by any thread.
+    """
+
+    def __init__(
+        self,
+        scenes: Sequence[Raster],
+        points: PointsFile,
+        classes: Mapping[str, str] | Iterable[str] | None = None,
+    ) -> None:
+        self.scenes, self.points = list(scenes), points
+        self.classes = Classes(points.file, classes)
+        self.lock = threading.RLock()
+        self.records: dict[int, Record] = {}
+        self.pixels: dict[int, list[Pixel]] = {}
+        self.at: dict[Pixel, list[int]] = {}
+        self.undoable: list[list[Change]] = []
+        self.redoable: list[list[Change]] = []
+        self.notes: list[Note] = []
+        self.version = 0
+        self.shown: list[tuple[Record, list[Pixel]]] = []  # replaced as a whole: to be read without waiting for a write
+        self.listeners: list[Callable[[], None]] = []
+        self._load()
+
+    def place(self, pixel: Pixel, name: str | None) -> int:
+        """The id of a new point there. A point that lies on this pixel already gets the class instead."""
+        with self.lock:
+            self._check_pixel(pixel)
+            if standing := self.at.get(pixel):
+                number = standing[0]
+                self.classify(number, name)
+                return number
+            done = self._do([Change(None, Record(NEW, name, self.points.place_of(pixel)))])
+            assert done[0].after is not None
+            return done[0].after.id
+
+    def classify(self, number: int, name: str | None) -> None:
+        with self.lock:
+            record = self._known(number)
+            if record.name != name:
+                self._do([Change(record, replace(record, name=name))])
+
+    def move(self, number: int, pixel: Pixel) -> None:
+        with self.lock:
+            record = self._known(number)
+            self._check_pixel(pixel)
+            if standing := [other for other in self.at.get(pixel, []) if other != number]:
+                raise InputError(f"Another point ({self.records[standing[0]].name}) lies on this pixel already.")
+            if pixel not in self.pixels[number]:
+                self._do([Change(record, replace(record, place=self.points.place_of(pixel)))])
+
+    def remove(self, number: int) -> None:
+        with self.lock:
+            self._do([Change(self._known(number), None)])
+
+    def undo(self) -> bool:
+        """Whether there was anything to undo."""
+        with self.lock:
+            return self._again(self.undoable, self.redoable)
+
+    def redo(self) -> bool:
+        with self.lock:
+            return self._again(self.redoable, self.undoable)
+
+    def rename_class(self, old: str, new: str) -> None:
+        """In the list and at all of its points."""
+        with self.lock:
+            self.classes.rename(old, new)
+            # The list came first: killed between the two, the points still have a class, the old one.
+            changes = [Change(r, replace(r, name=new)) for r in self.records.values() if r.name == old]
+            if changes:
+                self._write(changes)
+            for kept in (self.undoable, self.redoable):
+                kept[:] = [[Change(*(_renamed(r, old, new) for r in change)) for change in done] for done in kept]
+            self._changed()
+
+    def remove_class(self, name: str) -> None:
+        with self.lock:
+            if count := self.counts().get(name, 0):
+                raise InputError(f"{name}: has {count} points; give them another class first.")
+            self.classes.remove(name)
+            self._changed()
+
+    def change_classes(self, change: Callable[P, None], *arguments: P.args, **named: P.kwargs) -> None:
+        """Call a method of `classes` that changes no points."""
+        with self.lock:
+            change(*arguments, **named)
+            self._changed()
+
+    def counts(self) -> dict[str, int]:
+        """The points of each class, in their order; those of classes without points too."""
+        counts = dict.fromkeys(self.classes.names, 0)
+        for record, _ in self.shown:
+            if record.name in counts:
+                counts[record.name] += 1
+        return counts
+
+    def labelled(self) -> dict[Pixel, str]:
+        """The class of each labelled pixel; those with points of two classes are left out."""
+        with self.lock:
+            found = {}
+            for pixel, numbers in self.at.items():
+                names = {self.records[number].name for number in numbers} - {None}
+                if len(names) == 1:
+                    found[pixel] = str(names.pop())
+            return found
+
+    def poll(self) -> None:
+        """Look whether somebody else has changed the file, and take in what he did. To be called now and then."""
+        with self.lock:
+            try:
+                if self.points.foreign():
+                    before = len(self.records)
+                    self._load()
+                    self.say(
+                        f"{self.points.file.name} was changed by another program: {before} points before, "
+                        f"{len(self.records)} now. The page shows the file as it is."
+                    )
+            except InputError as error:
+                if not self.notes or self.notes[-1].text != str(error):
+                    self.say(str(error), bad=True)
+
+    def say(self, text: str, bad: bool = False) -> None:
+        with self.lock:
+            self.notes = [*self.notes[-49:], Note(self.notes[-1].number + 1 if self.notes else 1, text, bad)]
+
+    def _load(self) -> None:
+        records = self.points.read()
+        self.records = {record.id: record for record in records}
+        self.pixels = dict(zip(self.records, self.points.pixels_of(records), strict=True))
+        if isinstance(self.points, Table):  # whose ids are others now
+            self.undoable, self.redoable = [], []
+        self._index()
+        self.classes.know(sorted({record.name for record in records if record.name is not None}))
+        self._complain()
+        self._changed()
+
+    def _index(self) -> None:
+        self.at = {}
+        for number, pixels in self.pixels.items():
+            for pixel in pixels:
+                self.at.setdefault(pixel, []).append(number)
+
+    def _complain(self) -> None:
+        outside = sum(not pixels for pixels in self.pixels.values())
+        if outside:
+            self.say(f"{outside} points of {self.points.file.name} lie in no scene; they stay in the file, unused.")
+        torn = [
+            pixel for pixel, numbers in self.at.items() if len({self.records[n].name for n in numbers} - {None}) > 1
+        ]
+        if torn:
+            first = torn[0]
+            self.say(
+                f"{len(torn)} pixels have points of two classes, the first in {self.scenes[first.scene].id} at row "
+                f"{first.row}, col {first.col}; the map leaves them out until one is removed.",
+                bad=True,
+            )
+
+    def _do(self, changes: Sequence[Change]) -> list[Change]:
+        """Write the changes, and keep them to be undone."""
+        done = self._write(changes)
+        self.undoable.append(done)
+        self.redoable.clear()
+        return done
+
+    def _again(self, source: list[list[Change]], target: list[list[Change]]) -> bool:
+        if not source:
+            return False
+        changes = [change.reversed() for change in reversed(source.pop())]
+        target.append(self._write(changes))
+        return True
+
+    def _write(self, changes: Sequence[Change]) -> list[Change]:
+        try:
+            done = self.points.apply(changes)
+        except ConflictError:
+            self._load()
+            raise
+        for before, after in done:
+            if before is not None:
+                self._forget(before.id)
+            if after is not None:
+                self.records[after.id] = after
+                self.pixels[after.id] = self.points.pixels_of([after])[0]
+                for pixel in self.pixels[after.id]:
+                    self.at.setdefault(pixel, []).append(after.id)
+                if after.name is not None:
+                    self.classes.know([after.name])
+        self._changed()
+        return done
+
+    def _forget(self, number: int) -> None:
+        del self.records[number]
+        for pixel in self.pixels.pop(number):
+            self.at[pixel].remove(number)
+            if not self.at[pixel]:
+                del self.at[pixel]
+
+    def _changed(self) -> None:
+        self.shown = [(record, list(self.pixels[number])) for number, record in self.records.items()]
+        self.version += 1
+        for listener in self.listeners:
+            listener()
+
+    def _known(self, number: int) -> Record:
+        if number not in self.records:
+            raise InputError("This point is no longer there.")
+        return self.records[number]
+
+    def _check_pixel(self, pixel: Pixel) -> None:
+        """Raise InputError where no point can be."""
+        if not 0 <= pixel.scene < len(self.scenes):
+            raise InputError("There is no such scene.")
+        scene = self.scenes[pixel.scene]
+        if not (0 <= pixel.row < scene.shape[0] and 0 <= pixel.col < scene.shape[1]):
+            raise InputError("Outside of the image there is nothing to label.")
+        if not scene.valid(Window(pixel.row, pixel.col, 1, 1))[0, 0]:
+            raise InputError("This pixel holds no data, so it cannot be labelled.")
+
+
+def _renamed(record: Record | None, old: str, new: str) -> Record | None:
+    return replace(record, name=new) if record is not None and record.name == old else record
