@@ -223,8 +223,13 @@ def other_images(folder: Path) -> Iterator[Images]:
         yield Images(name, name, images, folds, classes, 0.5)
 
 
-def across(size: Size, network: Frozen, data: Images, draws: Mapping[int, int]) -> Iterator[dict[str, Any]]:
-    """Random points in each image of the training groups; scores on those held out."""
+def across(
+    size: Size, network: Frozen, data: Images, draws: Mapping[int, int], budget: int
+) -> Iterator[dict[str, Any]]:
+    """Random points in each image of the training groups; scores on those held out.
+
+    draws: of all budgets, whose pixels are read together. budget: the one that is scored.
+    """
     keys = [(budget, seed) for budget, seeds in draws.items() for seed in range(seeds)]
     folder = OUTPUTS / "_".join([data.of, *(f"{budget}x{seeds}" for budget, seeds in draws.items()), str(size.scored)])
     scored, drawn = [], []
@@ -233,8 +238,8 @@ def across(size: Size, network: Frozen, data: Images, draws: Mapping[int, int]) 
         chosen = [np.random.default_rng(i).choice(labelled, min(size.scored, len(labelled)), replace=False)]
         chosen += [_drawn(name, image, mask, *key) for key in keys]
         first, *others = read(folder / f"{i}.pickle", image, mask, chosen, network)
-        scored.append(first)
-        drawn.append(dict(zip(keys, others, strict=True)))
+        scored.append(first.alone())
+        drawn.append({key: part.alone() for key, part in zip(keys, others, strict=True) if key[0] == budget})
     groups = [group for group, *_ in data.images]
     for fold, splits in enumerate(data.folds):
         training = [i for i, group in enumerate(groups) if group in splits["train"]]
@@ -242,7 +247,7 @@ def across(size: Size, network: Frozen, data: Images, draws: Mapping[int, int]) 
             split: Pixels.joined([scored[i] for i, group in enumerate(groups) if group in of_split])
             for split, of_split in splits.items() if split != "train"
         }  # fmt: skip
-        for budget, seed in tqdm(keys, desc=f"{data.name}, fold {fold}", disable=None):
+        for seed in tqdm(range(draws[budget]), desc=f"{data.name}, fold {fold}", disable=None):
             points = Pixels.joined([drawn[i][budget, seed] for i in training])
             of_image = [len(drawn[i][budget, seed].labels) for i in training]
             units = np.repeat([groups[i] for i in training], of_image)
@@ -271,12 +276,14 @@ def run(size: Size, folder: Path) -> str:
     weights = os.environ.get("POINTSEG_WEIGHTS")
     file = str(Path(weights) / "mobilenet_v2-imagenet.pth") if weights else "default"
     network = fold_norms(frozen(6, "mobilenet_v2", file, 2, "auto").to(memory_format=torch.channels_last))
-    sources = {"within": within(size, network), "aerial": across(size, network, aerial_images("tiles"), size.budgets)}
+    few = {budget: min(seeds, 3) for budget, seeds in size.budgets.items() if budget <= 100}
+    sets = [(aerial_images("tiles"), size.budgets)]
     if size.others:
-        sources["aerial_images"] = across(size, network, aerial_images("images"), size.budgets)
-        few = {budget: min(seeds, 3) for budget, seeds in size.budgets.items() if budget <= 100}
         beside = Path(os.environ["POINTSEG_DATA"]).parent if "POINTSEG_DATA" in os.environ else Path()
-        sources |= {data.name: across(size, network, data, few) for data in other_images(beside)}
+        sets += [(data, few) for data in other_images(beside)] + [(aerial_images("images"), size.budgets)]
+    sources = {"within": within(size, network)} | {
+        f"{data.name}_{budget}": across(size, network, data, draws, budget) for data, draws in sets for budget in draws
+    }
     rows = [row for name, found in sources.items() for row in kept(OUTPUTS / f"{name}_{size.draws}.json", found)]
     if size.others:
         write(rows, folder)

@@ -36,6 +36,11 @@ class Pixels:
         parts = (self.values[chosen], self.classic[chosen], self.objects[chosen], self.features[chosen])
         return Pixels(*parts, self.labels[chosen], self.places[chosen])
 
+    def alone(self) -> "Pixels":
+        """Without the memory of those that it was part of."""
+        parts = (self.values, self.classic, self.objects, self.features, self.labels, self.places)
+        return Pixels(*(part.clone() if isinstance(part, Tensor) else part.copy() for part in parts))
+
     @classmethod
     def joined(cls, parts: Sequence["Pixels"]) -> "Pixels":
         def column(name: str) -> Any:
@@ -71,7 +76,7 @@ def _read(image: np.ndarray, mask: np.ndarray, pixels: Int[np.ndarray, "n"], net
         shown = scene.image(window)
         at = np.stack([np.zeros(len(own)), rows[own] - window.row, cols[own] - window.col], 1)
         with torch.inference_mode():
-            batch = torch.from_numpy(np.ascontiguousarray(shown)).permute(2, 0, 1)[None]
+            batch = torch.from_numpy(shown.copy()).permute(2, 0, 1)[None]
             features[own] = features_at(network, batch, torch.from_numpy(at).float(), 8).half()
         basic = _basic(shown)
         classic = np.zeros((len(points), basic.shape[2]), np.float32) if classic is None else classic
