@@ -16,7 +16,18 @@ import torch
 from benchmarks import document
 
 ROWS = (
-    *("alternatives", "label", "suggested", "training", "loss", "prediction", "start", "data", "growth", "sweeps"),
+    "alternatives",
+    "areas",
+    "smoothing",
+    "label",
+    "suggested",
+    "training",
+    "loss",
+    "prediction",
+    "start",
+    "data",
+    "growth",
+    "sweeps",
     "gpu",
 )
 SIZES = ("tiny", "quick", "full")

@@ -126,7 +126,29 @@ def report() -> str:
     return pd.DataFrame(rows).sort_values("network, held out").to_markdown(index=False, disable_numparse=True)
 
 
-TABLES = {"README.md": {"readme": readme}, "docs/results.md": {"beside": beside, "folds": folds, "report": report}}
+def coverage() -> str:
+    """How often intervals of areas hold the truth, with points shared out by area."""
+    table = pd.read_csv(ROOT / "benchmarks/areas.csv")
+    table = table[(table["figure"] == "shares") & (table["how"] == "proportional")]
+    titles = {"held": "the intervals of `assess`", "narrow": "1.96 standard errors to either side"}
+    rows = [
+        {
+            "of areas": titles[row.intervals],
+            "points": row.count_,
+            "mean": f"{row.mean:.1%}",
+            "lowest": f"{row.lowest:.1%}",
+        }
+        for row in table.rename(columns={"count": "count_"}).itertuples()
+    ]
+    head = {"points": "points", "mean": "hold the truth in", "lowest": "of a single class at least"}
+    return pd.DataFrame(rows).rename(columns=head).to_markdown(index=False, disable_numparse=True)
+
+
+TABLES = {
+    "README.md": {"readme": readme},
+    "docs/accuracy.md": {"coverage": coverage},
+    "docs/results.md": {"beside": beside, "folds": folds, "report": report},
+}
 
 
 def main() -> None:

@@ -9,7 +9,22 @@ import runpy
 import sys
 from pathlib import Path
 
-COMMANDS = ("label", "check", "train", "evaluate", "predict", "suggest", "calibrate", "export", "report", "active")
+COMMANDS = (
+    *(
+        "label",
+        "check",
+        "train",
+        "evaluate",
+        "predict",
+        "suggest",
+        "sample",
+        "assess",
+        "calibrate",
+        "export",
+        "report",
+        "active",
+    ),
+)
 """In the order in which a user needs them; each is a module of its own, `python -m pointseg.<command>`."""
 
 

@@ -17,7 +17,7 @@ def main(cfg: DictConfig) -> None:
 
     from pointseg.prediction.export import export  # imports torch: see train.py
 
-    export(Path(cfg.run), Path(cfg.output), cfg.checkpoint, cfg.calibrated)
+    export(Path(cfg.run), Path(cfg.output), cfg.checkpoint, cfg.calibrated, cfg.format, cfg.resolution)
 
 
 if __name__ == "__main__":

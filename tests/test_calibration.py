@@ -13,8 +13,8 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from pointseg.errors import InputError
 from pointseg.evaluation.calibrate import _held_out
+from pointseg.evaluation.positions import Sample
 from pointseg.evaluation.prior import check
-from pointseg.evaluation.sample import Sample
 from pointseg.losses.partial_ce import PartialCrossEntropy
 from pointseg.losses.weighted_partial_ce import WeightedPartialCrossEntropy
 from pointseg.models.networks import unet

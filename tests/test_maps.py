@@ -1,10 +1,12 @@
 """Maps of scenes as files."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import cv2
 import geopandas
 import numpy as np
 import pytest
@@ -77,7 +79,10 @@ def test_a_map_is_georeferenced_coloured_and_right(tmp_path: Path) -> None:
     assert (confidence[hole] == 0).all()
     assert sorted(file.name for file in tmp_path.iterdir()) == [
         "a.tif",
+        "map.qml",
         "map.tif",
+        "map.tif.aux.xml",
+        "map_confidence.qml",
         "map_confidence.tif",
         "map_probabilities.tif",
     ]
@@ -91,7 +96,7 @@ def test_a_plain_picture_gets_a_plain_map(tmp_path: Path) -> None:
         assert dataset.crs is None
         assert dataset.colormap(1)[2][:3] == (0, 0, 255)
     assert band(tmp_path / "map_confidence.png").min() > 80
-    assert not list(tmp_path.glob("*.aux.xml"))
+    assert [file.name for file in tmp_path.glob("*.aux.xml")] == ["map.png.aux.xml"]  # the names of its classes
 
 
 def test_a_turned_map_stays_turned(tmp_path: Path) -> None:
@@ -215,19 +220,35 @@ def test_only_windows_with_data_are_predicted(tmp_path: Path) -> None:
 def test_polygons_have_the_areas_of_their_classes(tmp_path: Path) -> None:
     scene, labels = raster(tmp_path)
     predict_map(model(), scene, tmp_path / "map.tif", SMALL)
-    formats.write_polygons(tmp_path / "map.tif", scene, NAMES, sieve=0, simplify=0.0)
-    frame = geopandas.read_file(tmp_path / "map.gpkg")
+    formats.write_polygons(tmp_path / "map.tif", scene, NAMES, PALETTE, simplify=0.0)
+    frame = geopandas.read_file(tmp_path / "map.gpkg", layer="areas")
     assert frame.crs == CRS
     for label, name in enumerate(NAMES):
         assert frame[frame["class"] == name].area.sum() == pytest.approx(0.25 * (labels == label).sum())
     (tmp_path / "map.gpkg").unlink()
-    formats.write_polygons(tmp_path / "map.tif", scene, NAMES, sieve=300, simplify=3.0)
-    simple = geopandas.read_file(tmp_path / "map.gpkg")
-    assert len(simple) < len(frame)
-    assert simple.area.sum() == pytest.approx(frame.area.sum(), rel=0.01)
+    formats.write_polygons(tmp_path / "map.tif", scene, NAMES, PALETTE, simplify=20.0)
+    simple = geopandas.read_file(tmp_path / "map.gpkg", layer="areas")
+    assert simple.area.sum() == pytest.approx(frame.area.sum(), rel=0.03)  # outer corners are cut, too
     corners, fewer = (shapely.get_num_coordinates(areas.geometry.values).sum() for areas in (frame, simple))
     assert fewer < corners
     assert simple.union_all().area == pytest.approx(simple.area.sum(), rel=1e-6)  # neighbours do not overlap
+
+
+def test_a_sieved_map_has_no_small_areas(tmp_path: Path) -> None:
+    scene, labels = raster(tmp_path, nodata=0, hole=(slice(30, 44), slice(30, 44)))
+    predict_map(model(), scene, tmp_path / "map.tif", replace(SMALL, sieve=300))
+    sieved = band(tmp_path / "map.tif")
+    assert (sieved[30:44, 30:44] == IGNORE).all()
+    assert (sieved == IGNORE).sum() == 14 * 14
+    sizes = {
+        label: [np.count_nonzero(parts == i) for i in range(1, parts.max() + 1)]
+        for label in range(3)
+        for parts in [cv2.connectedComponents((sieved == label).astype(np.uint8), connectivity=4)[1]]
+    }
+    assert min(size for of_label in sizes.values() for size in of_label) >= 300
+    assert (band(tmp_path / "map_confidence.tif") > 80)[labels != IGNORE].mean() > 0.95  # as it was
+    with pytest.raises(InputError, match=r"map\.tif: "):  # a map of another sieve is not taken for this one
+        predict_map(model(), scene, tmp_path / "map.tif", SMALL)
 
 
 def test_the_strips_hold_every_row_once() -> None:

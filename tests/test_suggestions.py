@@ -16,6 +16,7 @@ from pointseg.suggestions import margin
 from pointseg.suggestions.margin import Rules, choose, sample
 from pointseg.suggestions.suggest import write
 from tests.site import CRS, NAMES, write_image
+from tests.support.maps import PALETTE
 from tests.support.suggestions import edge, model
 
 NONE = pd.DataFrame({"scene": [], "row": [], "col": []})
@@ -91,6 +92,11 @@ def test_a_large_scene_is_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert table["col"].max() > 120
 
 
+def _margins(file: Path) -> list[float]:
+    table = pd.read_csv(file) if file.suffix == ".csv" else geopandas.read_file(file, layer=0)
+    return [float(margin) for margin in table["margin"]]
+
+
 @pytest.mark.parametrize("suffix", ["gpkg", "geojson", "csv"])
 def test_filled_in_they_go_back_as_points(suffix: str, tmp_path: Path) -> None:
     from tests.support.field_points import reader
@@ -100,7 +106,8 @@ def test_filled_in_they_go_back_as_points(suffix: str, tmp_path: Path) -> None:
     rasters = open_rasters({name: tmp_path / f"{name}.tif" for name in "ab"})
     chosen = choose(pixels(0), NONE, Rules(12, 0.1, 3, 0))
     file = tmp_path / f"next.{suffix}"
-    write(chosen, rasters, NAMES, file)
+    write(chosen, rasters, NAMES, PALETTE, file)
+    assert _margins(file) == sorted(chosen["margin"].round(4))  # those most worth it first
     with pytest.raises(InputError, match=" 12 "):  # not filled in yet
         reader().read([file], rasters)
     if suffix == "csv":

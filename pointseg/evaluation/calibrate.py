@@ -14,7 +14,7 @@ from sklearn.model_selection import GroupKFold, KFold
 from pointseg import plots
 from pointseg.errors import InputError
 from pointseg.evaluation import prior
-from pointseg.evaluation.sample import Numbers, Sample, draw_sample
+from pointseg.evaluation.positions import Numbers, Sample, draw_sample
 from pointseg.files import writing
 from pointseg.prediction import calibration, trained
 from pointseg.prediction.calibration import Calibration, Shares, blend, fit_temperature

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int
 
 from pointseg.errors import InputError
-from pointseg.evaluation.sample import Numbers, Sample, views_of
+from pointseg.evaluation.positions import Numbers, Sample, views_of
 from pointseg.imagery import paths, rasters
 from pointseg.imagery.rasters import Raster
 from pointseg.prediction import calibration

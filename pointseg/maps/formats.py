@@ -14,7 +14,7 @@ import shapely
 from rasterio.errors import RasterioError
 from rasterio.transform import Affine
 
-from pointseg import plots
+from pointseg import plots, qgis
 from pointseg.files import for_gis, writing
 from pointseg.imagery.paths import TAG
 from pointseg.imagery.rasters import Raster, reduced
@@ -42,24 +42,49 @@ def tag(file: Path) -> str | None:
 
 
 def write(
-    outputs: Mapping[str, Path], folder: Path, strips: Sequence[Path], model: Trained, raster: Raster, key: str
+    outputs: Mapping[str, Path],
+    folder: Path,
+    strips: Sequence[Path],
+    model: Trained,
+    raster: Raster,
+    key: str,
+    sieve: int,
 ) -> None:
     """The strips (.npy of layers, rows, columns; top to bottom) → the files of the layers, with `key` as their tag.
 
-    Raises InputError where that fails.
+    sieve: areas of the class map of fewer pixels are joined to their largest neighbour; it is then held in memory, a
+    byte a pixel. Raises InputError where that fails.
     """
     layers = {"classes": [0], "confidence": [1], "probabilities": list(range(2, 2 + len(model.classes)))}
     for name, output in outputs.items():
         raw, made = folder / f"{name}.raw.tif", folder / f"{name}{output.suffix}"
         with writing(output, "make room and give the same command, which goes on from the strips it has") as final:
             _write_raw(raw, strips, layers[name], model, raster, key)
+            if name == "classes" and sieve > 1:
+                _sieve(raw, sieve)
             if output.suffix.lower() == ".png":
                 rasterio.shutil.copy(raw, made, driver="PNG")  # with a file beside it that nobody needs
             else:
                 resampling = "MODE" if name == "classes" else "AVERAGE"
                 rasterio.shutil.copy(raw, made, driver="COG", overview_resampling=resampling, **COG)
+            _style(name, output, model)
             made.replace(final)
         raw.unlink()
+
+
+def _sieve(file: Path, pixels: int) -> None:
+    with rasterio.open(file, "r+") as dataset:
+        labels = dataset.read(1)
+        dataset.write(rasterio.features.sieve(labels, pixels, mask=labels != IGNORE), 1)
+
+
+def _style(layer: str, output: Path, model: Trained) -> None:
+    """What shows the layer as it is meant, before it appears itself."""
+    if layer == "classes":
+        qgis.write_class_style(output, model.classes, model.palette)
+    elif layer == "confidence":
+        # A PNG cannot say that its values are 255ths.
+        qgis.write_confidence_style(output, 255 if output.suffix.lower() == ".png" else 1)
 
 
 def _write_raw(file: Path, strips: Sequence[Path], bands: list[int], model: Trained, raster: Raster, key: str) -> None:
@@ -101,24 +126,22 @@ def write_preview(file: Path, confidence: Path, model: Trained, raster: Raster, 
     log.info("Picture: %s", picture)
 
 
-def write_polygons(file: Path, raster: Raster, classes: Sequence[str], sieve: int, simplify: float) -> None:
+def write_polygons(file: Path, raster: Raster, classes: Sequence[str], palette: plots.Palette, simplify: float) -> None:
     """The areas of the class map `file` of `raster` as polygons, in a GeoPackage beside it, where there is none.
 
     On a plain picture y is −row, as map viewers place it.
 
-    sieve: areas of fewer pixels are joined to their largest neighbour. simplify: pixels by which outlines
-    may move; borders that two areas share stay shared (coverage simplification, Visvalingam-Whyatt).
+    simplify: pixels by which outlines may move; borders that two areas share stay shared (coverage simplification,
+    Visvalingam-Whyatt).
     The map is held in memory, a byte a pixel.
     """
     output = file.with_suffix(".gpkg")
     if output.exists():
-        log.info("%s: is there already, whatever sieve and simplify were; remove it to have it made anew.", output)
+        log.info("%s: is there already, whatever simplify was; remove it to have it made anew.", output)
         return
     with rasterio.open(file) as dataset:
         labels = dataset.read(1)
     transform = Affine.scale(1, -1) if raster.crs is None else raster.transform
-    if sieve > 1:
-        labels = rasterio.features.sieve(labels, sieve, mask=labels != IGNORE)
     found = list(rasterio.features.shapes(labels, mask=labels != IGNORE, transform=transform))
     shapes = np.array([shapely.geometry.shape(shape) for shape, _ in found])
     if simplify:
@@ -128,4 +151,5 @@ def write_polygons(file: Path, raster: Raster, classes: Sequence[str], sieve: in
     frame = geopandas.GeoDataFrame({"class": names, "area": shapely.area(shapes)}, geometry=shapes, crs=raster.crs)
     with writing(output) as partial:
         for_gis(frame).to_file(partial, driver="GPKG", layer="areas")
+        qgis.save_style(partial, "areas", qgis.areas(classes, palette, "class"))
     log.info("Polygons: %s (%s)", output, f"{len(frame):,}")

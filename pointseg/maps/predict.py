@@ -27,6 +27,7 @@ from pointseg.imagery.paths import find, stamp
 from pointseg.imagery.rasters import Raster, open_rasters
 from pointseg.maps import formats
 from pointseg.prediction import load
+from pointseg.prediction.smoothing import smoothed
 from pointseg.prediction.trained import Trained
 from pointseg.prediction.windows import predict_scene, strips
 from pointseg.types import IGNORE, Points, Window
@@ -41,6 +42,8 @@ class Settings:
     """How scenes are predicted.
 
     window_size, overlap (pixels), batch_size: of the windows. probabilities: also keep those of every class.
+    sieve: pixels; smaller areas of a class are joined to their largest neighbour. smooth: the radius in pixels within
+    which probabilities are smoothed, 0 for none.
     Raises InputError where they cannot be.
     """
 
@@ -48,6 +51,8 @@ class Settings:
     overlap: int
     batch_size: int
     probabilities: bool
+    sieve: int = 0
+    smooth: int = 0
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or not 0 <= self.overlap < self.window_size:
@@ -55,20 +60,29 @@ class Settings:
                 f"window_size={self.window_size}, overlap={self.overlap}, batch_size={self.batch_size}: give an "
                 "overlap from 0 to less than window_size, and a batch of 1 at least."
             )
+        if self.sieve < 0:
+            raise InputError(f"sieve={self.sieve}: give the pixels of the smallest area, or 0 to keep all.")
+        if not 0 <= self.smooth < self.window_size // 4:
+            raise InputError(
+                f"smooth={self.smooth}: give a radius below {self.window_size // 4} pixels, a quarter of the windows' "
+                "side, or 0."
+            )
 
 
 Layers = UInt8[np.ndarray, "layers h w"]
 """Class (IGNORE without data), confidence and, if they are kept, a probability for each class, from 0 to 255."""
 
 
-def predict(cfg: DictConfig) -> None:
-    """Map every image of `cfg.input`; conf/predict.yaml says what each key means."""
+def predict(cfg: DictConfig) -> list[Path]:
+    """Map every image of `cfg.input`; the maps' files. conf/predict.yaml says what each key means."""
     model = load.load(Path(cfg.run), cfg.checkpoint, cfg.accelerator, cfg.flips, cfg.calibrated)
     settings = Settings(
         model.window_size if cfg.window_size is None else cfg.window_size,
         model.overlap if cfg.overlap is None else cfg.overlap,
         model.batch_size if cfg.batch_size is None else cfg.batch_size,
         cfg.probabilities,
+        cfg.sieve,
+        cfg.smooth,
     )
     rasters = open_rasters(find(cfg.input, "input"), bands=model.bands)
     _tell_scale(Path(cfg.run))
@@ -78,7 +92,8 @@ def predict(cfg: DictConfig) -> None:
         if predict_map(model, raster, file, settings):
             formats.write_preview(file, output_files(file, settings)["confidence"], model, raster, points)
         if cfg.polygons and processes.rank() == 0:
-            formats.write_polygons(file, raster, model.classes, cfg.sieve, cfg.simplify)
+            formats.write_polygons(file, raster, model.classes, model.palette, cfg.simplify)
+    return files
 
 
 def _tell_scale(run: Path) -> None:
@@ -144,7 +159,9 @@ def predict_map(model: Trained, raster: Raster, file: Path, settings: Settings) 
         return False
     while not all(_strip_file(folder, i).exists() for i in range(len(rows))):
         time.sleep(0.5)  # other processes are at theirs
-    formats.write(outputs, folder, [_strip_file(folder, i) for i in range(len(rows))], model, raster, key)
+    formats.write(
+        outputs, folder, [_strip_file(folder, i) for i in range(len(rows))], model, raster, key, settings.sieve
+    )
     shutil.rmtree(folder)
     log.info("Map: %s", ", ".join(str(output) for output in outputs.values()))
     return True
@@ -188,7 +205,7 @@ def _predict_strips(model: Trained, raster: Raster, settings: Settings, folder: 
     rows = strips(raster.shape[0], settings.window_size, settings.overlap)
     layers = 2 + settings.probabilities * len(model.classes)
     blocks = predict_scene(
-        model.predict,
+        smoothed(model.predict, settings.smooth) if settings.smooth else model.predict,
         raster,
         settings.window_size,
         settings.overlap,

@@ -11,18 +11,18 @@ import importlib
 import json
 import logging
 import os
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor, nn
 
 import pointseg
 from pointseg.errors import InputError, reading
 from pointseg.files import writing
-from pointseg.prediction import trained
+from pointseg.prediction import deepness, stac, trained
 from pointseg.prediction.trained import Accelerator, Trained
 from pointseg.prediction.windows import Predict, averaged_over_flips, probabilities
 
@@ -41,11 +41,38 @@ class _Probabilities(nn.Module):
         return probabilities(self.network, images)
 
 
-def export(run: Path, output: Path, checkpoint: str, calibrated: bool) -> None:
-    """Write the network of `run` to `output`, once onnxruntime gives what torch does on random tiles of two sizes.
+@dataclass(frozen=True)
+class Target:
+    """What is exported: a module, the shapes of images (b, c, h, w) that it is tried on, and the file's metadata.
 
+    fixed: the file takes images of the first shape alone.
+    """
+
+    network: nn.Module
+    dtype: torch.dtype
+    shapes: tuple[tuple[int, int, int, int], ...]
+    fixed: bool
+    metadata: dict[str, str]
+
+
+FORMATS = ("onnx", "deepness")
+
+
+def export(
+    run: Path,
+    output: Path,
+    checkpoint: str,
+    calibrated: bool,
+    format: str = "onnx",
+    resolution: float | None = None,
+) -> None:
+    """Write the network of `run` to `output`, once onnxruntime gives what torch does on random tiles.
+
+    format, resolution: see conf/export.yaml.
     Raises InputError where it does not, `output` exists or is no .onnx, or the extra `onnx` is not installed.
     """
+    if format not in FORMATS:
+        raise InputError(f"format={format}: choose {' or '.join(FORMATS)}.")
     if output.suffix != ".onnx":
         raise InputError(f"output={output}: give a file whose name ends in .onnx.")
     if output.exists():
@@ -54,19 +81,47 @@ def export(run: Path, output: Path, checkpoint: str, calibrated: bool) -> None:
     if run.suffix == ".onnx":
         raise InputError(f"run={run}: is exported already; give the folder of a run.")
     model = trained.load_run(run, checkpoint, "cpu", flips=False, calibrated=calibrated)
-    assert model.network is not None  # only an exported file has none
-    network = _Probabilities(model.network).eval()
-    content = _translated(network, model)
-    onnx.helper.set_model_props(content, _metadata(model))
+    target = _for_deepness(model, run, resolution) if format == "deepness" else _for_all(model)
+    content = _translated(target)
+    if format == "deepness":
+        deepness.fit(content)
+    onnx.helper.set_model_props(content, target.metadata)
     with writing(output) as partial:
         onnx.save(content, partial)
-        difference = _difference(network, partial, model)
+        difference = _difference(target, partial)
         if difference > TOLERANCE:
             raise InputError(
                 f"{output}: not written; onnxruntime's probabilities differ from torch's by {difference:.1e}, more "
                 f"than {TOLERANCE}. Try other versions of onnx and onnxruntime."
             )
+        _describe(output, model, target)
     log.info("Exported: %s; its probabilities differ from torch's by at most %.1e", output, difference)
+
+
+def _for_all(model: Trained) -> Target:
+    """8-bit images of any number and size: tried at the run's own, and at one that no stride divides."""
+    assert model.network is not None  # only an exported file has none
+    bands, side = len(model.bands), model.window_size
+    shapes = ((1, bands, side, side), (2, bands, 97, 131))
+    return Target(_Probabilities(model.network).eval(), torch.uint8, shapes, False, _metadata(model))
+
+
+def _for_deepness(model: Trained, run: Path, resolution: float | None) -> Target:
+    assert model.network is not None
+    deepness.check(model)
+    shape = (1, len(model.bands), model.window_size, model.window_size)
+    metadata = deepness.metadata(model, deepness.resolution(run, resolution))
+    return Target(deepness.Tiles(_Probabilities(model.network)).eval(), torch.float32, (shape,), True, metadata)
+
+
+def _describe(output: Path, model: Trained, target: Target) -> None:
+    """The item for catalogues, beside the file."""
+    bands, side = len(model.bands), model.window_size
+    if target.fixed:
+        images = {"shape": list(target.shapes[0]), "data_type": "float32"}
+        stac.write(output, model, images, [{"type": "scale", "value": 255}], side)
+    else:
+        stac.write(output, model, {"shape": [-1, bands, -1, -1], "data_type": "uint8"}, stac.stretched(model.bands), -1)
 
 
 def _extra(name: str) -> Any:
@@ -76,21 +131,21 @@ def _extra(name: str) -> Any:
         raise InputError(f"{name} is not installed, and ONNX files need it: pip install 'pointseg[onnx]'.") from error
 
 
-def _translated(network: nn.Module, model: Trained) -> Any:
-    """The network as an onnx.ModelProto, by way of torch.export, whose sizes stay symbols."""
+def _translated(target: Target) -> Any:
+    """The network as an onnx.ModelProto, by way of torch.export, whose sizes stay symbols unless they are fixed."""
     for name in ("onnxscript", "onnx_ir"):
         logging.getLogger(name).setLevel(logging.WARNING)  # they tell of every constant that is folded
     dynamic = torch.export.Dim.DYNAMIC
     # Two images and unequal sides: what is 1 or equal in the example would be taken for fixed.
-    example = torch.zeros(2, len(model.bands), 96, 128, dtype=torch.uint8)
+    shape = target.shapes[0] if target.fixed else (2, target.shapes[0][1], 96, 128)
     program = torch.onnx.export(
-        network,
-        (example,),
+        target.network,
+        (torch.zeros(shape, dtype=target.dtype),),
         dynamo=True,
         verbose=False,
         input_names=["images"],
         output_names=["probabilities"],
-        dynamic_shapes={"images": {0: dynamic, 2: dynamic, 3: dynamic}},
+        dynamic_shapes=None if target.fixed else {"images": {0: dynamic, 2: dynamic, 3: dynamic}},
     )
     assert program is not None
     return program.model_proto
@@ -110,15 +165,16 @@ def _metadata(model: Trained) -> dict[str, str]:
     return {key: json.dumps(value) for key, value in values.items()}
 
 
-def _difference(network: nn.Module, file: Path, model: Trained) -> float:
-    """The largest difference of a probability on random tiles: the run's own size, and one that no stride divides."""
+def _difference(target: Target, file: Path) -> float:
+    """The largest difference of a probability on random tiles."""
     predict = _predictor(_session(file, "cpu"))
     generator = torch.Generator().manual_seed(0)
     differences = []
-    for shape in ((1, model.window_size, model.window_size), (2, 97, 131)):
-        images = torch.randint(0, 256, (shape[0], len(model.bands), *shape[1:]), dtype=torch.uint8, generator=generator)
+    for shape in target.shapes:
+        images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+        images = images if target.dtype == torch.uint8 else images.to(target.dtype) / 255
         with torch.inference_mode():
-            differences.append(float((network(images) - predict(images)).abs().max()))
+            differences.append(float((target.network(images) - predict(images)).abs().max()))
     return max(differences)
 
 
@@ -131,6 +187,7 @@ def load(file: Path, accelerator: Accelerator, flips: bool | None) -> Trained:
         raise InputError(f"run={file}: no such file.")
     session = _session(file, accelerator)
     with reading(file, "what pointseg.export wrote", "export it anew."):
+        _own(session, file)
         saved = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
         bands, (classes, palette) = trained.bands_of(saved["bands"]), trained.legend_of(saved)
         window_size, overlap, batch_size = (int(saved[key]) for key in ("tile_size", "overlap", "batch_size"))
@@ -170,15 +227,20 @@ def _session(file: Path, accelerator: Accelerator) -> Any:
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     with reading(file, "an ONNX file", "export it anew."):
-        session = runtime.InferenceSession(os.fspath(file), options, providers=providers)
-        keys = session.get_modelmeta().custom_metadata_map.keys()
+        return runtime.InferenceSession(os.fspath(file), options, providers=providers)
+
+
+def _own(session: Any, file: Path) -> None:
+    """Raises InputError for a file that `predict` cannot use."""
+    keys = session.get_modelmeta().custom_metadata_map.keys()
+    if "model_type" in keys:
+        raise InputError(f"{file}: was exported for Deepness, which maps in a way of its own; give the run's folder.")
     if "pointseg" not in keys:
         raise InputError(f"{file}: was not written by pointseg.export; give a run's folder or what that wrote.")
-    return session
 
 
 def _predictor(session: Any) -> Predict:
-    def predict(images: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
+    def predict(images: Shaped[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
         (values,) = session.run(None, {"images": images.numpy()})
         return torch.from_numpy(values)
 

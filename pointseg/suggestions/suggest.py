@@ -10,6 +10,7 @@ import pandas as pd
 from omegaconf import DictConfig
 from rasterio.transform import xy
 
+from pointseg import plots, qgis
 from pointseg.annotation.identity import elsewhere
 from pointseg.config import read
 from pointseg.datasets.field import labelled_ground
@@ -53,7 +54,7 @@ def suggest(cfg: DictConfig) -> None:
             "Only %d points lie %g pixels apart; for more, lower distance and choose another output.",
             *(len(chosen), rules.distance),
         )
-    write(chosen, rasters, model.classes, output, _column(Path(cfg.run)))
+    write(chosen, rasters, model.classes, model.palette, output, _column(Path(cfg.run)))
     counts = chosen["predicted"].value_counts()
     listing = ", ".join(f"{model.classes[label]} {counts.get(label, 0)}" for label in range(len(model.classes)))
     log.info("Suggested: %s (%d points; predicted %s)", output, len(chosen), listing)
@@ -67,9 +68,18 @@ def _column(run: Path) -> str:
 
 
 def write(
-    chosen: pd.DataFrame, rasters: Sequence[Raster], classes: Sequence[str], output: Path, column: str = "class"
+    chosen: pd.DataFrame,
+    rasters: Sequence[Raster],
+    classes: Sequence[str],
+    palette: plots.Palette,
+    output: Path,
+    column: str = "class",
 ) -> None:
-    """The points with an empty column for their class; georeferenced ones are in the CRS of the first image."""
+    """The points with an empty column for their class, those most worth labelling first.
+
+    Georeferenced ones are in the CRS of the first image; a GeoPackage offers the classes in QGIS.
+    """
+    chosen = chosen.sort_values("margin", ignore_index=True)
     table = pd.DataFrame(
         {
             column: "",
@@ -88,6 +98,9 @@ def write(
             crs = "EPSG:4326" if driver == "GeoJSON" else rasters[0].crs  # GeoJSON is in degrees (RFC 7946)
             located = _georeferenced(table, chosen["scene"].to_numpy(), rasters).to_crs(crs)
             for_gis(located).to_file(partial, driver=driver, layer=output.stem)
+            if driver == "GPKG":
+                style = qgis.points_to_label(classes, palette, column, order="margin")
+                qgis.save_style(partial, output.stem, style)
 
 
 def _georeferenced(table: pd.DataFrame, scenes: np.ndarray, rasters: Sequence[Raster]) -> geopandas.GeoDataFrame:
@@ -97,4 +110,4 @@ def _georeferenced(table: pd.DataFrame, scenes: np.ndarray, rasters: Sequence[Ra
         x, y = xy(rasters[scene].transform, part["row"].to_numpy(), part["col"].to_numpy())
         located = geopandas.GeoDataFrame(part, geometry=geopandas.points_from_xy(x, y), crs=rasters[scene].crs)
         parts.append(located.to_crs(rasters[0].crs))
-    return geopandas.GeoDataFrame(pd.concat(parts), crs=rasters[0].crs)
+    return geopandas.GeoDataFrame(pd.concat(parts).sort_index(), crs=rasters[0].crs)
