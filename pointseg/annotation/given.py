@@ -4,12 +4,13 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import geopandas
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool
+from pyproj import CRS
 from pyproj.exceptions import CRSError
 from rasterio.transform import rowcol
 
@@ -176,8 +177,8 @@ class Given:
         )
 
     def _with_crs(self, frame: geopandas.GeoDataFrame, file: Path) -> geopandas.GeoDataFrame:
-        if frame.crs is None and self.crs is None:
-            raise InputError(f"{file}: does not say its CRS; give it, as in annotation.crs=EPSG:4326.")
+        if self.crs is None:  # which images without one do not need
+            return frame
         try:
             return frame if frame.crs is not None else frame.set_crs(self.crs)
         except CRSError as error:
@@ -204,6 +205,7 @@ def _place(table: pd.DataFrame, file: Path, scenes: Sequence[Raster]) -> pd.Data
         placed = _by_pixels(table, file, scenes)
     else:
         with reading(file, "points on the map of the images", "give its CRS, as in annotation.crs=EPSG:4326."):
+            _check_places(table, file, scenes)
             placed = _by_map(table, scenes)
     return placed[["point", "scene", "row", "col", "name"]]
 
@@ -221,22 +223,51 @@ def _by_pixels(table: pd.DataFrame, file: Path, scenes: Sequence[Raster]) -> pd.
     return table.assign(scene=table["scene"].map(index).fillna(-1).astype("int64"), **whole)
 
 
-def _by_map(table: pd.DataFrame, scenes: Sequence[Raster]) -> pd.DataFrame:
-    parts = []
-    for i, scene in enumerate(scenes):
-        if scene.crs is None:
+def _check_places(table: pd.DataFrame, file: Path, scenes: Sequence[Raster]) -> None:
+    """Raises InputError where the points' place on a scene is not known."""
+    for scene in scenes:
+        if not scene.mapped:
             raise InputError(
                 f"{scene.file}: is not georeferenced, so map coordinates cannot be placed in it; give its points as a "
-                "CSV with row and col, or the image as a GeoTIFF with a CRS."
+                "CSV with row and col, or the image as a GeoTIFF with a CRS (of control points: warp it with gdalwarp)."
             )
-        geometry = table.to_crs(scene.crs).geometry
-        # A point that the scene's CRS cannot express is infinite; it lies outside like any other.
-        finite = np.isfinite(geometry.x) & np.isfinite(geometry.y)
-        x, y = (np.where(finite, axis, -np.inf) for axis in (geometry.x, geometry.y))
-        rows, cols = rowcol(scene.transform, x, y, op=np.floor)
-        rows, cols = (np.nan_to_num(axis, nan=-1).clip(-1, 1 << 40) for axis in (rows, cols))
-        parts.append(table.assign(scene=i, row=rows.astype("int64"), col=cols.astype("int64")))
-    return pd.concat(parts)
+        if table.crs is None and not _local(scene.crs):
+            raise InputError(f"{file}: does not say its CRS; give it, as in annotation.crs=EPSG:4326.")
+        if _local(scene.crs) != _local(table.crs):
+            without, other = (scene.file, file) if _local(scene.crs) else (file, scene.file)
+            raise InputError(
+                f"{without}: is in coordinates of its own, whose place on {other} is not known; give it its CRS."
+            )
+
+
+def _local(crs: Any) -> bool:
+    """Whether coordinates are those of no place on Earth: no CRS, or an engineering one."""
+    return crs is None or CRS.from_user_input(crs).is_engineering
+
+
+def _by_map(table: geopandas.GeoDataFrame, scenes: Sequence[Raster]) -> pd.DataFrame:
+    """The points in each scene that they lie in; those that lie in none, in the first."""
+    by_crs = {crs: table if _local(crs) else table.to_crs(crs) for crs in {scene.crs for scene in scenes}}
+    parts, found = [], np.zeros(len(table), bool)
+    for i, scene in enumerate(scenes):
+        placed = _pixels_of(by_crs[scene.crs], scene).assign(scene=i)
+        positions = placed[["row", "col"]].to_numpy()
+        inside = ((positions >= 0) & (positions < scene.shape)).all(1)
+        parts.append(placed[inside])
+        found |= inside
+    outside = _pixels_of(by_crs[scenes[0].crs][~found], scenes[0]).assign(scene=0)
+    return pd.concat([*parts, outside])
+
+
+def _pixels_of(table: geopandas.GeoDataFrame, scene: Raster) -> pd.DataFrame:
+    """The points with row and col in the scene, negative or beyond its size where they lie outside."""
+    geometry = table.geometry
+    # A point that the scene's CRS cannot express is infinite; it lies outside like any other.
+    finite = np.isfinite(geometry.x) & np.isfinite(geometry.y)
+    x, y = (np.where(finite, axis, -np.inf) for axis in (geometry.x, geometry.y))
+    rows, cols = rowcol(scene.transform, x, y, op=np.floor)
+    rows, cols = (np.nan_to_num(axis, nan=-1).clip(-1, 1 << 40) for axis in (rows, cols))
+    return table.assign(row=rows.astype("int64"), col=cols.astype("int64"))
 
 
 def in_scene(placed: pd.DataFrame, scenes: Sequence[Raster]) -> Bool[np.ndarray, "n"]:
