@@ -15,6 +15,9 @@ from pointseg.types import IGNORE, Points, Scene, whole
 
 Palette = UInt8[np.ndarray, "k 3"]
 SIDE = 700  # pixels to which the longer side of a scene is reduced in a picture
+MANY = 30  # classes, above which a picture grows no further: they are drawn smaller, and without their numbers
+TALLEST = 4  # times the width of a picture, for scenes that are long and narrow
+COLUMNS = 8  # of a legend
 
 
 def colour(classes_at: UInt8[np.ndarray, "h w"], palette: Palette) -> UInt8[np.ndarray, "h w 3"]:
@@ -41,22 +44,41 @@ def panel(
         f"errors ({wrong.sum() / max(labelled.sum(), 1):.1%})": _reduce(_tint(image, wrong), factor),
     }
     shown = {title: picture for title, picture in pictures.items() if picture is not None}
-    aspect = scene.shape[0] / scene.shape[1]
-    figure = Figure(figsize=(3.2 * len(shown), 3.2 * aspect + 0.8), layout="constrained", dpi=130)
+    aspect = _aspect(scene.shape)
+    height = 3.2 * aspect + 0.6 + _legend_height(classes)
+    figure = Figure(figsize=(3.2 * len(shown), height), layout="constrained", dpi=130)
     for axes, (title, picture) in zip(figure.subplots(1, len(shown)), shown.items(), strict=True):
         axes.imshow(picture)
         axes.set_title(title, fontsize=10)
         axes.axis("off")
         if title == "points" and points is not None:
             _mark(axes, points, palette, factor)
-    figure.suptitle(scene.id, fontsize=9)
+    figure.suptitle(plain(scene.id), fontsize=9)
     _legend(figure, palette, classes)
     return figure
 
 
+def plain(name: str) -> str:
+    """A name as it is, and no formula where it has dollar signs."""
+    return name.replace("$", r"\$")
+
+
+def _aspect(shape: tuple[int, ...]) -> float:
+    """Height by width of a picture of a scene, of which no more is needed of one that is long and narrow."""
+    return min(max(shape[0] / shape[1], 1 / TALLEST), TALLEST)
+
+
+def _legend_height(classes: Sequence[str]) -> float:
+    """In inches."""
+    return 0.2 * math.ceil(len(classes) / COLUMNS)
+
+
 def _legend(figure: Figure, palette: Palette, classes: Sequence[str]) -> None:
-    handles = [Patch(color=rgb / 255, label=name) for name, rgb in zip(classes, palette, strict=True)]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(classes), fontsize=8, frameon=False)
+    handles = [Patch(color=rgb / 255) for rgb in palette]
+    names = [plain(name) for name in classes]
+    figure.legend(
+        handles, names, loc="outside lower center", ncols=min(len(classes), COLUMNS), fontsize=8, frameon=False
+    )
 
 
 def preview(
@@ -69,8 +91,9 @@ def preview(
 ) -> Figure:
     """A reduced scene and the points on it (in the reduced frame), its map, and where the map is unsure."""
     pictures = {f"{len(points)} points" if len(points) else "image": image, "map": colour(class_map, palette)}
-    aspect = image.shape[0] / image.shape[1]
-    figure = Figure(figsize=(12, 4 * aspect + 0.6), layout="constrained", dpi=130)
+    figure = Figure(
+        figsize=(12, 4 * _aspect(image.shape) + 0.4 + _legend_height(classes)), layout="constrained", dpi=130
+    )
     left, middle, right = figure.subplots(1, 3)
     for axes, (title, picture) in zip((left, middle), pictures.items(), strict=True):
         axes.imshow(picture)
@@ -94,7 +117,8 @@ def _mark(axes: Axes, points: Points, palette: Palette, factor: float) -> None:
 def _reduce(
     picture: UInt8[np.ndarray, "h w 3"], factor: float, interpolation: int = cv2.INTER_AREA
 ) -> UInt8[np.ndarray, "height width 3"]:
-    return np.asarray(cv2.resize(picture, None, fx=factor, fy=factor, interpolation=interpolation))
+    height, width = (max(round(side * factor), 1) for side in picture.shape[:2])
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=interpolation))
 
 
 def _tint(image: UInt8[np.ndarray, "h w 3"], where: Bool[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
@@ -107,16 +131,18 @@ def confusion(matrices: Mapping[str, Int[np.ndarray, "k k"]], classes: Sequence[
     """Truth × prediction, each row as shares of that truth; a panel for each title."""
     columns = min(3, len(matrices))
     rows = math.ceil(len(matrices) / columns)
-    side = 1.5 + 0.6 * len(classes)
+    shown = min(len(classes), MANY)
+    side = 1.5 + 0.6 * shown
     figure = Figure(figsize=(side * columns + 1, side * rows), layout="constrained", dpi=110)
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
+    names, size = [plain(name) for name in classes], 10 * shown / len(classes)
     for axes, (title, matrix) in zip(panels, matrices.items(), strict=False):
         shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
-        axes.set_yticks(range(len(classes)), classes)
+        axes.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=size)
+        axes.set_yticks(range(len(names)), names, fontsize=size)
         axes.set_title(title)
-        for (row, col), share in np.ndenumerate(shares):
+        for (row, col), share in np.ndenumerate(shares if len(classes) <= MANY else np.zeros((0, 0))):
             axes.text(col, row, f"{share:.2f}", ha="center", va="center", color="white" if share > 0.5 else "black")
     for axes in panels[len(matrices) :]:
         axes.remove()
@@ -127,10 +153,13 @@ def confusion(matrices: Mapping[str, Int[np.ndarray, "k k"]], classes: Sequence[
 
 def counts(numbers: Sequence[int], palette: Palette, classes: Sequence[str]) -> Figure:
     """Labelled points of each class."""
-    figure = Figure(figsize=(1.5 + 0.8 * len(classes), 3), layout="constrained", dpi=110)
-    axes = figure.subplots()
-    bars = axes.bar(classes, numbers, color=palette / 255, edgecolor="black", linewidth=0.5)
-    axes.bar_label(bars, [f"{number:,}" for number in numbers], fontsize=8)
+    shown = min(len(classes), MANY)
+    figure = Figure(figsize=(1.5 + 0.8 * shown, 3), layout="constrained", dpi=110)
+    axes, size = figure.subplots(), 10 * shown / len(classes)
+    bars = axes.bar(range(len(classes)), numbers, color=palette / 255, edgecolor="black", linewidth=0.5)
+    axes.bar_label(bars, [f"{number:,}" for number in numbers], fontsize=0.8 * size)
+    turned = 90 if len(classes) > MANY else 0
+    axes.set_xticks(range(len(classes)), [plain(name) for name in classes], fontsize=size, rotation=turned)
     axes.set_ylabel("points in the training scenes")
     return figure
 
@@ -162,18 +191,17 @@ def audit(
     classes: Sequence[str],
 ) -> Figure:
     """Class shares of each split and, of tiles, the agreement of masks across their cuts and beside them."""
-    figure = Figure(figsize=(4.5 * (1 + bool(seams)), 3.4), layout="constrained", dpi=130)
+    size = (4.5 * (1 + bool(seams)), 3.2 + _legend_height(classes))
+    figure = Figure(figsize=size, layout="constrained", dpi=130)
     axes, *more = figure.subplots(1, 1 + bool(seams), squeeze=False)[0]
     left = np.zeros(len(shares))
-    for label, name in enumerate(classes):
+    for label in range(len(classes)):
         widths = [values[label] for values in shares.values()]
-        axes.barh(
-            list(shares), widths, left=left, color=palette[label] / 255, edgecolor="black", linewidth=0.5, label=name
-        )
+        axes.barh(list(shares), widths, left=left, color=palette[label] / 255, edgecolor="black", linewidth=0.5)
         left += widths
     axes.set(xlabel="share of the labels", xlim=(0, 1))
     axes.invert_yaxis()
-    figure.legend(loc="outside lower center", ncols=len(classes), fontsize=7, frameon=False)
+    _legend(figure, palette, classes)
     for beside in more:
         for i, (what, offset) in enumerate({"across the cuts": -0.2, "beside them": 0.2}.items()):
             places = np.arange(len(seams)) + offset

@@ -7,8 +7,8 @@ of the top-left pixel, so a pixel covers [-0.5, 0.5) around its own row and colu
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from pointseg.errors import Faults, InputError
 
 IGNORE = 255
 """The value of a mask pixel that belongs to no class: neither drawn as a point nor scored."""
+
+MOST = 254
+"""Classes: their numbers and IGNORE are one byte of a map."""
 
 SPLITS = ("train", "val", "test")
 
@@ -32,6 +35,13 @@ class Bands:
     dtype: of the pixels in the file. numbers: of the bands that are read, from 1. For each of these:
     low, high: values stretched linearly to 0 and 255, and clipped (8-bit values stay as they are).
     mean, std: of the stretched values; the network subtracts the one and divides by the other.
+    curves: of a band whose values a line would crowd into a few grey values, its values at even steps of their rank,
+        and the grey value is the mean of the line's and of the rank's; () for a line.
+    nodata: values that hold no data, whatever the files declare. strict: a pixel that lacks one band holds no data;
+        else where a missing value may as well be a dark one, it must lack all of three, or all but one of more.
+    sought: whether further values without data are looked for in each file.
+    of: the number of bands of the files. scales, offsets: stored value · scale + offset is the quantity, by the files'
+        tags. Of runs of version 0.1.0 these are not known: 0 and None.
     """
 
     dtype: str
@@ -40,9 +50,25 @@ class Bands:
     high: tuple[float, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    curves: tuple[tuple[float, ...], ...] = ()
+    nodata: tuple[float, ...] = ()
+    strict: bool = False
+    sought: bool = field(default=True, compare=False)
+    of: int = field(default=0, compare=False)
+    scales: tuple[float, ...] | None = field(default=None, compare=False)
+    offsets: tuple[float, ...] | None = field(default=None, compare=False)
 
     def __len__(self) -> int:
         return len(self.numbers)
+
+    def only(self, positions: Sequence[int]) -> "Bands":
+        """Those at these positions among the bands."""
+        chosen: dict[str, Any] = {
+            name: tuple(values[i] for i in positions)
+            for name in ("numbers", "low", "high", "mean", "std", "curves", "scales", "offsets")
+            if (values := getattr(self, name))
+        }
+        return replace(self, **chosen)
 
 
 RGB = Bands("uint8", (1, 2, 3), (0, 0, 0), (255, 255, 255), (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
@@ -163,8 +189,8 @@ class Dataset:
     bands: how the scenes' images were read.
     points: those of each scene, by its id, where a person gave them; None: they are drawn from the masks.
     cuts: where the scenes are the images of tiles cut cuts×cuts: `<group>/<stem>_<001 …>`, row by row; None elsewhere.
-    Raises InputError when train or val is missing or a split is empty, when two scenes share an id, or when splits
-    share a group although `leaks` is False.
+    Raises InputError for more than MOST classes, when train or val is missing or a split is empty, when two scenes
+    share an id, or when splits share a group although `leaks` is False.
     """
 
     classes: tuple[str, ...]
@@ -177,6 +203,10 @@ class Dataset:
     cuts: int | None = None
 
     def __post_init__(self) -> None:
+        if len(self.classes) > MOST:
+            raise InputError(
+                f"dataset: {len(self.classes)} classes; a map has a byte for them: join some, to {MOST} at most."
+            )
         required = {"train": (), "val": ()} | dict(self.splits)
         if empty := [name for name, scenes in required.items() if not scenes]:
             raise InputError(f"dataset: the split {empty[0]!r} holds no scene; give it one in the yaml.")

@@ -4,6 +4,7 @@ import itertools
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import geopandas
 import numpy as np
@@ -166,19 +167,28 @@ def _allowed(labels: Labels, scenes: Sequence[Raster]) -> Bool[np.ndarray, "n s"
 def _in_crs(labels: Labels, scene: Raster) -> Geometries:
     """Raises InputError where that is not known; what the scene's CRS cannot express is infinite, and lies outside."""
     frame = labels.frame
-    plain = scene.crs is None and scene.transform.almost_equals(Affine.identity())
-    if frame.crs is None and scene.crs is None and not plain:
-        return np.asarray(frame.geometry)  # both in one system without a name
-    if frame.crs is None:
-        raise InputError(f"{labels.file}: does not say its CRS; give it, as in annotation.crs=EPSG:4326.")
-    if scene.crs is None:
+    if not scene.mapped:
         raise InputError(
             f"{scene.file}: is not georeferenced, so map coordinates cannot be placed in it; give its points as a "
-            "CSV with row and col, or the image as a GeoTIFF with a CRS."
+            "CSV with row and col, or the image as a GeoTIFF with a CRS (of control points: warp it with gdalwarp)."
         )
-    if frame.crs.equals(scene.crs, ignore_axis_order=True):  # an engineering CRS leads to no other
+    if _local(frame.crs) and _local(scene.crs):
+        return np.asarray(frame.geometry)
+    if frame.crs is None:
+        raise InputError(f"{labels.file}: does not say its CRS; give it, as in annotation.crs=EPSG:4326.")
+    if _local(frame.crs) or _local(scene.crs):
+        without, other = (scene.file, labels.file) if _local(scene.crs) else (labels.file, scene.file)
+        raise InputError(
+            f"{without}: is in coordinates of its own, whose place on {other} is not known; give it its CRS."
+        )
+    if frame.crs.equals(scene.crs, ignore_axis_order=True):
         return np.asarray(frame.geometry)
     return np.asarray(frame.to_crs(scene.crs).geometry)
+
+
+def _local(crs: Any) -> bool:
+    """Whether coordinates are those of no place on Earth: no CRS, or an engineering one."""
+    return crs is None or CRS.from_user_input(crs).is_engineering
 
 
 def extent(scene: Raster) -> tuple[float, float, float, float]:

@@ -71,6 +71,7 @@ def field(
     split_seed: int,
     annotation: Given,
     points: str | Sequence[str] | None,
+    nodata: Sequence[float] | None = None,
 ) -> Dataset:
     """The images, and the points on them of the files `points` as `annotation` reads them.
 
@@ -81,12 +82,13 @@ def field(
     val, test: about the share of the points held out, in whole blocks of `block` pixels a side (neighbouring
         points are alike: scores at points beside those of training flatter), by split_seed.
     points: files or patterns, or the folder `points` of a run on the same images.
+    nodata: values without data beside those that the images declare; None: those that are found to be none.
     Raises InputError for images or points that cannot be used.
     """
     if points is None:
         raise InputError("points: give the file of labelled points, as in points=field.gpkg.")
     blocks = Blocks({"val": val, "test": test}, block, split_seed)
-    opened = open_rasters(find(images, "dataset.images"), bands)
+    opened = open_rasters(find(images, "dataset.images"), bands, nodata=nodata)
     rasters, table, split = _labelled(_files(points), opened, annotation, blocks)
     names = _names(classes) if classes is not None else sorted(set(table["name"]))
     table["name"] = spelling.respelled(table["name"], names)

@@ -1,45 +1,40 @@
 """Images in files that GDAL reads, by window and never whole: GeoTIFF, COG, JPEG, PNG, …"""
 
 import logging
-import os
-import threading
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import rasterio
 from jaxtyping import Bool, Num, UInt8
-from rasterio.enums import ColorInterp, Resampling
-from rasterio.errors import NotGeoreferencedWarning
+from rasterio.enums import Resampling
 from rasterio.transform import Affine
 
-from pointseg.errors import Faults, InputError, reading
+from pointseg.errors import Faults, InputError
+from pointseg.imagery.stored import Stored, chosen_bands, describe
+from pointseg.imagery.stretch import stretch
+from pointseg.imagery.survey import Block, isolated, measured, undeclared, windows
 from pointseg.types import RGB, Bands, Shape, Window
+
+Values = Num[np.ndarray, "c h w"]
 
 log = logging.getLogger(__name__)
 
-# MB. GDAL's own, 5 % of the machine's memory, is no bound; this holds a row of windows 80,000 pixels wide.
-os.environ.setdefault("GDAL_CACHEMAX", "128")
-
-# What is not georeferenced is a plain picture, and as welcome.
-warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
-
-SAMPLES, SIDE = 64, 256  # windows, and their side in pixels, that the statistics of bands are measured on
-BLOCK = 1 << 28  # bytes of a file's internal block, which is read whole
 AVERAGED = 2048**2  # pixels of a window that is shown smaller; of more, some are shown in place of their means
-TAILS = (0.1, 99.9)  # percentiles that become 0 and 255
+SAMPLES = 64  # windows that the statistics of bands are measured on
+NEVER = 1e30  # a floating-point number so large is what programs write where they have no value
+PARTLY = 1e-3  # share of the pixels that lack some bands and not others, from which on it is said
+OUTSIDE = 0.5  # share of an image's pixels beyond what training has seen, from which on it is said
 
 
 @dataclass(frozen=True)
 class Raster:
-    """A scene's image file.
+    """A scene's image file, and how a run reads it: everything after training does it by the run's own bands.
 
-    crs: as WKT; None for a plain picture. transform: (col, row) counted from the corner of the
-        top-left pixel → the file's map coordinates. masked: whether the file may say which pixels hold data.
+    crs: as WKT; None for a plain picture, or coordinates of a map without a name. transform: (col, row) counted from
+        the corner of the top-left pixel → the file's map coordinates.
+    stored: the file itself. nodata: values without data that were found in this file. masked: whether GDAL's masks
+        hold; else its declared values alone, where a band that is marked as alpha is none.
     """
 
     id: str
@@ -48,25 +43,86 @@ class Raster:
     bands: Bands
     crs: str | None
     transform: Affine
+    stored: Stored | None = None
+    nodata: tuple[float, ...] = ()
     masked: bool = True
+
+    @property
+    def mapped(self) -> bool:
+        """Whether its pixels have map coordinates, be it in a CRS that has no name."""
+        return self.crs is not None or self.transform != Affine.identity()
 
     def image(self, window: Window) -> UInt8[np.ndarray, "h w c"]:
         """8-bit values (see Bands); pixels without data have each band's mean, which the network takes for zero."""
-        values = np.moveaxis(_read(self.file, list(self.bands.numbers), window), 0, -1)
-        valid = self.valid(window)
-        stretched = stretch(values, self.bands)
+        block = self.block(window)
+        stretched = stretch(np.moveaxis(block.values, 0, -1), self.bands)
+        valid = self.holding(block)
         if not valid.all():
             stretched[~valid] = np.round(self.bands.mean)
         return stretched
 
     def valid(self, window: Window) -> Bool[np.ndarray, "h w"]:
-        """Which pixels hold data: not the file's nodata value, not masked, not transparent, not NaN."""
-        valid: Bool[np.ndarray, "h w"] = np.ones(window[2:], bool)
-        if self.masked:
-            valid &= _read(self.file, None, window) > 0
-        if np.dtype(self.bands.dtype).kind == "f":
-            valid &= np.isfinite(_read(self.file, list(self.bands.numbers), window)).all(0)
-        return valid
+        """Which pixels hold data: no value without data, not masked, not transparent, not NaN (see Bands.strict)."""
+        if not (self.file_of.masked or self._without_data or np.dtype(self.bands.dtype).kind == "f"):
+            return np.ones(window[2:], bool)
+        return self.holding(self.block(window))
+
+    def holding(self, block: Block) -> Bool[np.ndarray, "h w"]:
+        """Which of a block's pixels hold data."""
+        bands = len(block.lacking)
+        enough = 1 if self.bands.strict else bands - (bands > 3)
+        return np.asarray(block.lacking.sum(0) < max(enough, 1))
+
+    def block(self, window: Window, shape: Shape | None = None, resampling: Resampling = Resampling.nearest) -> Block:
+        """The values, in the units of the run's first file, and which are none, reduced to `shape`."""
+        values = self.file_of.read(self.bands.numbers, window, shape, resampling)
+        lacking = self._lacking(values, window, shape)
+        never = _among(values, [value for value in self._without_data if value])
+        if values.dtype.kind == "f":
+            never |= ~(np.abs(values) < NEVER)  # NaN too
+        # What cannot be a value of the band is no dark pixel either: its pixel holds nothing that can be used.
+        return Block(
+            self._converted(values), lacking | never.any(0), (lacking | never).any(0) & ~(lacking | never).all(0)
+        )
+
+    def _lacking(self, values: Values, window: Window, shape: Shape | None) -> Bool[np.ndarray, "c h w"]:
+        lacking = _among(values, self._without_data)
+        if self.file_of.masked and self.masked:
+            lacking |= self.file_of.masks(self.bands.numbers, window, shape)
+        elif self.file_of.masked:
+            for band, number in enumerate(self.bands.numbers):
+                declared = self.file_of.nodata[number - 1]
+                lacking[band] |= _among(values[band], [] if declared is None else [declared])
+        return lacking
+
+    def _converted(self, values: Values) -> Values:
+        """By the tags of scale and offset, where they are not those of the images of training."""
+        if self.bands.scales is None or self.bands.offsets is None:
+            return values
+        tags = zip(self.file_of.tags(self.bands.numbers), self.bands.scales, self.bands.offsets, strict=True)
+        factors, shifts = np.array([(own / scale, (add - offset) / scale) for (own, add), scale, offset in tags]).T
+        if (factors == 1).all() and (shifts == 0).all():
+            return values
+        return np.asarray(values * factors[:, None, None] + shifts[:, None, None])
+
+    @property
+    def file_of(self) -> Stored:
+        assert self.stored is not None  # but of one that has a place alone, as points do
+        return self.stored
+
+    @property
+    def _without_data(self) -> tuple[float, ...]:
+        return (*self.bands.nodata, *self.nodata)
+
+
+def _among(values: Num[np.ndarray, "*shape"], chosen: Sequence[float]) -> Bool[np.ndarray, "*shape"]:
+    """Where the values are one of those chosen, as far as their type can express these."""
+    if values.dtype.kind != "f":
+        limits = np.iinfo(values.dtype)
+        chosen = [value for value in chosen if limits.min <= value <= limits.max and value == int(value)]
+    if not chosen:
+        return np.zeros(values.shape, bool)
+    return np.asarray(np.isin(values, np.array(chosen).astype(values.dtype)))
 
 
 def reduced(raster: Raster, side: int) -> tuple[UInt8[np.ndarray, "h w 3"], float]:
@@ -75,16 +131,10 @@ def reduced(raster: Raster, side: int) -> tuple[UInt8[np.ndarray, "h w 3"], floa
     Of one or two bands the first is shown in grey.
     """
     factor = min(1.0, side / max(raster.shape))
-    shape = [max(round(length * factor), 1) for length in raster.shape]
-    shown = list(raster.bands.numbers[:3]) if len(raster.bands) > 2 else [raster.bands.numbers[0]] * 3
-    values = _read(raster.file, shown, Window(0, 0, *raster.shape), (len(shown), *shape))
-    positions = [raster.bands.numbers.index(number) for number in shown]
-    limits = replace(
-        raster.bands,
-        low=tuple(raster.bands.low[i] for i in positions),
-        high=tuple(raster.bands.high[i] for i in positions),
-    )
-    return stretch(np.moveaxis(values, 0, -1), limits), factor
+    shape = (max(round(raster.shape[0] * factor), 1), max(round(raster.shape[1] * factor), 1))
+    of_picture = raster.bands.only([0, 1, 2] if len(raster.bands) > 2 else [0, 0, 0])
+    block = replace(raster, bands=of_picture).block(Window(0, 0, *raster.shape), shape)
+    return stretch(np.moveaxis(block.values, 0, -1), of_picture), factor
 
 
 def shown(
@@ -96,81 +146,54 @@ def shown(
     """
     small = window.height * window.width <= AVERAGED
     how = Resampling.bilinear if small and shape < tuple(window[2:]) else Resampling.nearest
-    values = _read(raster.file, list(bands.numbers), window, (len(bands), *shape), how)
-    valid: Bool[np.ndarray, "h w"] = np.ones(shape, bool)
-    if raster.masked:
-        valid &= _read(raster.file, None, window, shape) > 0
-    if values.dtype.kind == "f":
-        valid &= np.isfinite(values).all(0)
+    raster = replace(raster, bands=bands)
+    block = raster.block(window, shape, how)
+    values = block.values
     stretched = any(bands.low) or any(value != 255 for value in bands.high)
     if values.dtype == np.uint8 and stretched:  # as no network sees it
         values = values.astype(np.float32)
-    return stretch(np.moveaxis(values, 0, -1), bands), valid
-
-
-def stretch(values: Num[np.ndarray, "h w c"], bands: Bands) -> UInt8[np.ndarray, "h w c"]:
-    if values.dtype == np.uint8:
-        return np.ascontiguousarray(values)
-    low, high = np.array(bands.low, np.float32), np.array(bands.high, np.float32)
-    scaled = (np.nan_to_num(values.astype(np.float32)) - low) * (255 / (high - low))
-    return np.clip(np.round(scaled), 0, 255).astype(np.uint8)
-
-
-def _read(
-    file: Path,
-    numbers: list[int] | None,
-    window: Window,
-    shape: tuple[int, ...] | None = None,
-    resampling: Resampling = Resampling.nearest,
-) -> Num[np.ndarray, "..."]:
-    """The bands `numbers`, or (None) the file's mask of valid pixels: 0 where there is no data.
-
-    shape: reduce what is read to (bands, rows, columns), of the mask to (rows, columns).
-    """
-    area = rasterio.windows.Window(window.col, window.row, window.width, window.height)
-    with reading(
-        file,
-        f"an image at row {window.row}, col {window.col}",
-        "the file is damaged or cut short: copy it anew.",
-    ):
-        dataset = _opened(file, os.getpid(), threading.get_ident())
-        if numbers is None:
-            return np.asarray(dataset.dataset_mask(window=area, out_shape=shape))
-        return np.asarray(dataset.read(numbers, window=area, out_shape=shape, resampling=resampling))
-
-
-@lru_cache(maxsize=8)
-def _opened(file: Path, process: int, thread: int) -> Any:
-    # GDAL's handles serve one thread of one process; kept open, because its cache of blocks goes with them.
-    return rasterio.open(file)
-
-
-def forget() -> None:
-    """Open files anew from now on, as one has got overviews."""
-    _opened.cache_clear()
+    return stretch(np.moveaxis(values, 0, -1), bands), raster.holding(block)
 
 
 def open_rasters(
-    files: Mapping[str, Path], numbers: Sequence[int] | None = None, bands: Bands | None = None
+    files: Mapping[str, Path],
+    numbers: Sequence[int] | None = None,
+    bands: Bands | None = None,
+    nodata: Sequence[float] | None = None,
 ) -> list[Raster]:
     """The rasters of id → file, alike in their bands.
 
     numbers: of the bands to read, from 1; None: all but an alpha band.
     bands: as a run was trained on, which the files must have; None: measured on these files.
+    nodata: values without data beside those that the files declare; None: those that are found (see `undeclared`).
     Raises InputError for a file that is no image, or whose bands differ; all files are tried first.
     """
     described: list[Raster] = []
+    said: dict[str, int] = {}
     with Faults() as faults:
         for name, file in files.items():
             with faults.step():
-                raster = _describe(name, file, numbers)
-                if bands is None and described:
+                raster = _describe(name, file, numbers, said)
+                if bands is not None:
+                    raster = _fitting(raster, bands, said)
+                elif described:
                     _check_alike(raster, described[0])
-                described.append(raster if bands is None else _fitting(raster, bands))
-    if bands is not None:
-        return described
-    measured = _measure(described)
-    return [replace(raster, bands=replace(measured, numbers=raster.bands.numbers)) for raster in described]
+                described.append(raster)
+    for remark, count in said.items():
+        log.info("%s: %s", f"{count} images" if count > 1 else next(iter(files.values())), remark)
+    return described if bands is not None else _measured(described, nodata)
+
+
+def _describe(name: str, file: Path, asked: Sequence[int] | None, said: dict[str, int]) -> Raster:
+    stored = describe(file)
+    numbers, transparent = chosen_bands(stored, asked, said)
+    unknown = (0.0,) * len(numbers)
+    scales, offsets = zip(*stored.tags(numbers), strict=True)
+    bands = Bands(stored.dtypes[numbers[0] - 1], numbers, unknown, unknown, unknown, unknown)
+    bands = replace(bands, of=len(stored.dtypes) - len(transparent), scales=scales, offsets=offsets)
+    # Where an "alpha" band is one of data, it masks nothing.
+    masked = set(transparent) == set(stored.alpha)
+    return Raster(name, file, stored.shape, bands, stored.crs, stored.transform, stored, masked=masked)
 
 
 def _check_alike(raster: Raster, first: Raster) -> None:
@@ -179,84 +202,132 @@ def _check_alike(raster: Raster, first: Raster) -> None:
             f"{raster.file} has {_words(raster.bands)}, but {first.file} has {_words(first.bands)}; a run needs "
             "images that are alike: name those of one kind, or the bands to use in dataset.bands."
         )
+    _check_units(raster, first.bands, str(first.file))
 
 
 def _words(bands: Bands) -> str:
     return f"{len(bands)} band{'s' if len(bands) > 1 else ''} of {bands.dtype}"
 
 
-def _describe(name: str, file: Path, numbers: Sequence[int] | None) -> Raster:
-    with reading(file, "an image", "copy it anew, or name the images alone."), rasterio.open(file) as dataset:
-        interpretation = dataset.colorinterp
-        dtypes = dataset.dtypes
-        shape, transform, blocks = dataset.shape, dataset.transform, dataset.block_shapes
-        crs = dataset.crs.to_wkt() if dataset.crs else None
-    alpha = [i for i, meaning in enumerate(interpretation, 1) if meaning == ColorInterp.alpha]
-    if numbers is None:
-        numbers = [i for i in range(1, len(dtypes) + 1) if i not in alpha]
-        if alpha:
-            log.info("%s: its band %d says what is transparent; name it in dataset.bands if it is not.", file, alpha[0])
-    if beyond := [number for number in numbers if not 1 <= number <= len(dtypes)]:
-        raise InputError(f"{file}: dataset.bands names band {beyond[0]}, but the file has {len(dtypes)}.")
-    kinds = {dtypes[number - 1] for number in numbers}
-    if len(kinds) > 1 or np.dtype(dtypes[numbers[0] - 1]).kind not in "uif":
-        raise InputError(f"{file}: pixels of {', '.join(sorted(kinds))}; bands of one real type are needed.")
-    rows, cols = blocks[numbers[0] - 1]
-    if rows * cols * len(dtypes) * np.dtype(dtypes[numbers[0] - 1]).itemsize > BLOCK:
-        raise InputError(
-            f"{file}: is stored in blocks of {rows:,}×{cols:,} pixels, and one pixel costs a whole block; write it in "
-            "tiles, as with gdal_translate -co TILED=YES."
-        )
-    if interpretation[numbers[0] - 1] == ColorInterp.palette:
-        raise InputError(f"{file}: a palette image, whose numbers are no brightness; convert it to RGB.")
-    unknown = (0.0,) * len(numbers)
-    bands = Bands(kinds.pop(), tuple(numbers), unknown, unknown, unknown, unknown)
-    # Where the "alpha" band is wanted as a band, it is a mislabelled one, and masks nothing.
-    masked = not set(alpha) & set(numbers)
-    return Raster(name, file, (int(shape[0]), int(shape[1])), bands, crs, transform, masked)
+def _check_units(raster: Raster, bands: Bands, others: str) -> None:
+    """Raises InputError where of the file and the others one alone says the scale of its values."""
+    if bands.scales is None:
+        return
+    for number, (own, _), scale in zip(
+        raster.bands.numbers, raster.file_of.tags(bands.numbers), bands.scales, strict=True
+    ):
+        if own != scale and 1 in (own, scale):
+            raise InputError(
+                f"{raster.file}: band {number} has the scale {own:g} in its tags, but in {others} it has {scale:g}. If "
+                "their values are stored in one unit, give all the same tags, as with gdal_edit -scale and -offset; if "
+                "not, convert them."
+            )
 
 
-def _fitting(raster: Raster, bands: Bands) -> Raster:
+def _fitting(raster: Raster, bands: Bands, said: dict[str, int]) -> Raster:
     """The raster, read by the bands of a run. A grey picture is read as RGB, as every viewer shows it."""
-    own = raster.bands
+    own, stored = raster.bands, raster.file_of
     if own.dtype == bands.dtype and len(own) == 1 and bands == RGB:
-        return replace(raster, bands=replace(bands, numbers=own.numbers * 3))
-    if own.dtype == bands.dtype and len(own) == len(bands) and list(bands.numbers) == sorted(bands.numbers):
-        # An alpha band may lie elsewhere in this file.
-        return replace(raster, bands=replace(bands, numbers=own.numbers))
-    if own.dtype != bands.dtype or max(bands.numbers) > max(own.numbers):
+        numbers = own.numbers * 3
+    elif own.dtype == bands.dtype and len(own) == len(bands) and _are_all(bands):
+        numbers = own.numbers  # an alpha band may lie elsewhere in this file
+    elif own.dtype != bands.dtype or max(bands.numbers) > len(stored.dtypes):
         raise InputError(
             f"{raster.file} has {_words(own)}, but the run was trained on {_words(bands)}, number "
             f"{', '.join(map(str, bands.numbers))}; give images of the kind it was trained on."
         )
-    log.info("%s: read by its bands %s, as in training", raster.file, ", ".join(map(str, bands.numbers)))
-    return replace(_describe(raster.id, raster.file, bands.numbers), bands=bands)
+    else:
+        raster = _describe(raster.id, raster.file, bands.numbers, {})
+        numbers = bands.numbers
+        if raster.bands.of != (bands.of or len(bands)):
+            listed = ", ".join(map(str, numbers))
+            remark = (
+                f"has {raster.bands.of} bands, other than the images of training; read by its bands {listed} as these"
+            )
+            said[remark] = said.get(remark, 0) + 1
+    raster = replace(raster, bands=replace(bands, numbers=numbers))
+    _check_units(raster, bands, "the images of training")
+    return _surveyed(raster)
 
 
-def _measure(rasters: Sequence[Raster]) -> Bands:
-    """The statistics of the rasters' bands, from windows spread over them at random; 8-bit RGB has ImageNet's."""
-    bands = rasters[0].bands
-    if bands.dtype == "uint8" and len(bands) == 3:
-        return replace(RGB, numbers=bands.numbers)
-    rng = np.random.default_rng(0)
-    values = np.concatenate([_sample(rasters[i % len(rasters)], rng) for i in range(max(SAMPLES, len(rasters)))])
-    if not len(values):
-        raise InputError(f"{rasters[0].file}: no pixel with data was found; is its nodata value right?")
-    low, high = np.zeros(len(bands)), np.full(len(bands), 255.0)
-    if bands.dtype != "uint8":
-        low, high = np.percentile(values, TAILS, axis=0)
-        high = np.where(high > low, high, low + 1)
-    limits = replace(bands, low=tuple(low.tolist()), high=tuple(high.tolist()))
-    stretched = stretch(values[None], limits)[0]
-    # A constant band tells nothing; its deviation of zero must not divide.
-    std = np.maximum(stretched.std(0), 1)
-    return replace(limits, mean=tuple(stretched.mean(0).tolist()), std=tuple(std.tolist()))
+def _are_all(bands: Bands) -> bool:
+    """Whether a run reads all bands of its images, in their order, but for an alpha band."""
+    if bands.of:
+        return bands.of == len(bands) and list(bands.numbers) == sorted(bands.numbers)
+    return bands.numbers == tuple(range(1, len(bands) + 1))
 
 
-def _sample(raster: Raster, rng: np.random.Generator) -> Num[np.ndarray, "n c"]:
-    """The valid pixels of one random window."""
-    size = [min(SIDE, side) for side in raster.shape]
-    start = [int(rng.integers(0, side - part, endpoint=True)) for side, part in zip(raster.shape, size, strict=True)]
-    window = Window(start[0], start[1], size[0], size[1])
-    values = np.moveaxis(_read(raster.file, list(raster.bands.numbers), window), 0, -1)
-    return np.asarray(values[raster.valid(window)])
+def _by(bands: Bands, rasters: Sequence[Raster]) -> list[Raster]:
+    return [replace(raster, bands=replace(bands, numbers=raster.bands.numbers)) for raster in rasters]
+
+
+def _surveyed(raster: Raster) -> Raster:
+    """The raster with the values that hold no data in it alone. Warns where its values are unlike those of training."""
+    if raster.bands.dtype == "uint8":
+        return raster
+    if raster.bands.sought:
+        raster = replace(raster, nodata=_found([raster], SAMPLES // 4))
+    values = _values(_blocks([raster], SAMPLES // 4))
+    low, high = np.array(raster.bands.low), np.array(raster.bands.high)
+    outside = ((values < low) | (values > high)).mean(0) if len(values) else np.zeros(len(low))
+    for number, share, least, most in zip(raster.bands.numbers, outside, low, high, strict=True):
+        if share > OUTSIDE:
+            log.warning(
+                "%s: %.0f %% of the values of band %d lie beyond those of training (%g to %g); is it of another "
+                "sensor, or in another unit? Its map may be wrong.",
+                *(raster.file, 100 * share, number, least, most),
+            )
+    return raster
+
+
+def _measured(rasters: Sequence[Raster], nodata: Sequence[float] | None) -> list[Raster]:
+    """The rasters with the statistics of all their bands, from windows spread over them."""
+    bands = replace(rasters[0].bands, nodata=tuple(map(float, nodata or ())), sought=nodata is None)
+    some = [rasters[i] for i in np.unique(np.linspace(0, len(rasters) - 1, SAMPLES).astype(int))]
+    if bands.sought and bands.dtype != "uint8":
+        bands = replace(bands, nodata=_found(_by(bands, some), SAMPLES))
+    blocks = _blocks(_by(bands, some), SAMPLES)
+    missing = {value for raster in some for value in raster.file_of.nodata if value is not None} | set(bands.nodata)
+    bands = replace(bands, strict=isolated(missing, [block for _, block in blocks]))
+    blocks = [(raster, block) for raster, (_, block) in zip(_by(bands, [r for r, _ in blocks]), blocks, strict=True)]
+    _say_partly(blocks)
+    return _by(measured(bands, _values(blocks), str(rasters[0].file)), rasters)
+
+
+def _blocks(rasters: Sequence[Raster], count: int) -> list[tuple[Raster, Block]]:
+    """About so many windows of the rasters, all together."""
+    each = max(count // len(rasters), 1)
+    return [
+        (raster, raster.block(window))
+        for raster in rasters
+        for window in windows(raster.shape, each, len(raster.bands))
+    ]
+
+
+def _values(blocks: Sequence[tuple[Raster, Block]]) -> Num[np.ndarray, "n c"]:
+    """Those of the pixels that hold data."""
+    return np.concatenate([block.values[:, raster.holding(block)].T for raster, block in blocks])
+
+
+def _found(rasters: Sequence[Raster], count: int) -> tuple[float, ...]:
+    """The values without data that no header declares; each is said."""
+    found = undeclared([block for _, block in _blocks(rasters, count)])
+    for value, share in found.items():
+        log.warning(
+            "%s: the value %g (%.2g %% of the pixels looked at) lies far from all others and is taken for no data, "
+            "although no header says so; dataset.nodata=[] in training takes it for a value.",
+            *(rasters[0].file if len(rasters) == 1 else "Images", value, 100 * share),
+        )
+    return tuple(found)
+
+
+def _say_partly(blocks: Sequence[tuple[Raster, Block]]) -> None:
+    """Say how many pixels are left out although some of their bands hold data."""
+    left_out = [~raster.holding(block) & block.partly for raster, block in blocks]
+    share = sum(int(part.sum()) for part in left_out) / sum(part.size for part in left_out)
+    if share > PARTLY:
+        log.warning(
+            "%.1f %% of the pixels looked at lack some of their bands: they are left out of training and of maps; to "
+            "have them, name the other bands in dataset.bands.",
+            100 * share,
+        )

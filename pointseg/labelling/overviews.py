@@ -8,7 +8,8 @@ import rasterio.shutil
 from rasterio.enums import Resampling
 
 from pointseg.files import writing
-from pointseg.imagery.rasters import Raster, forget
+from pointseg.imagery.rasters import Raster
+from pointseg.imagery.stored import forget
 
 LARGE = 6000  # pixels of the longer side, from which a file without overviews is slow to see from afar
 SMALLEST = 256

@@ -30,7 +30,8 @@ def display(raster: Raster, numbers: tuple[int, ...], low: tuple[float, ...], hi
         raise InputError(f"Three of the bands {', '.join(map(str, raster.bands.numbers))} are needed.")
     if not all(np.isfinite([*low, *high])) or any(a >= b for a, b in zip(low, high, strict=True)):
         raise InputError("The stretch needs a lower value and a higher one.")
-    return replace(raster.bands, numbers=numbers, low=low, high=high)
+    chosen = raster.bands.only([raster.bands.numbers.index(number) for number in numbers])
+    return replace(chosen, low=low, high=high, curves=())
 
 
 def usual(raster: Raster) -> Bands:

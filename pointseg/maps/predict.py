@@ -116,7 +116,7 @@ def _output(output: Path, raster: Raster, alone: bool) -> Path:
         return output
     if output.suffix and not output.is_dir():
         raise InputError(f"output={output}: maps are .tif or .png; or give a folder.")
-    return output / f"{raster.id}{'.png' if raster.crs is None else '.tif'}"
+    return output / f"{raster.id}{'.tif' if raster.mapped or raster.file_of.control else '.png'}"
 
 
 def _points(folder: Path, raster: Raster, classes: Sequence[str]) -> Points:

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -111,12 +112,17 @@ def load_run(
 def bands_of(saved: dict[str, Any]) -> Bands:
     """Raises TypeError or ValueError where a checkpoint or JSON says what cannot be bands."""
     # What loads without running code has lists where Bands has tuples.
-    parts = {key: tuple(value) for key, value in saved.items() if key != "dtype"}
-    if odd := [value for part in parts.values() for value in part if not isinstance(value, int | float)]:
+    parts: dict[str, Any] = {key: tuple(value) for key, value in saved.items() if isinstance(value, list | tuple)}
+    curves = tuple(tuple(curve) for curve in parts.pop("curves", ()))
+    numbers = [*chain.from_iterable(parts.values()), *chain.from_iterable(curves)]
+    if odd := [value for value in numbers if not isinstance(value, int | float)]:
         raise TypeError(f"{odd[0]!r} in place of a number of a band")
-    if len({len(part) for part in parts.values()}) != 1:
+    nodata = parts.pop("nodata", ())
+    lengths = {len(part) for part in parts.values()} | ({len(curves)} if curves else set())
+    if len(lengths) != 1 or not lengths - {0}:
         raise ValueError(f"different numbers of bands: {saved}")
-    return Bands(str(saved["dtype"]), **parts)
+    facts: dict[str, Any] = {"strict": bool(saved.get("strict", False)), "sought": bool(saved.get("sought", True))}
+    return Bands(str(saved["dtype"]), **parts, curves=curves, nodata=nodata, of=int(saved.get("of", 0)), **facts)
 
 
 def legend_of(saved: dict[str, Any]) -> tuple[tuple[str, ...], UInt8[np.ndarray, "k 3"]]:
