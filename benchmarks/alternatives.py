@@ -133,42 +133,41 @@ def aerial(**options: Any) -> Dataset:
     return dataset
 
 
-def within(size: Size, network: Frozen) -> Iterator[dict[str, Any]]:
-    """Each tile put together; equally many points of each class, and as many at random."""
+def within(size: Size, network: Frozen, tile: int) -> Iterator[dict[str, Any]]:
+    """A tile put together; equally many points of each class, and as many at random."""
     classes = 5
-    for tile in size.tiles:
-        _, image, mask = put_together(tile)
-        rng = np.random.default_rng(tile)
-        labelled = rng.permutation(np.flatnonzero(mask != IGNORE))
-        scored, pool = labelled[: size.scored], [labelled[size.scored : size.scored + 200 * size.draws]]
-        for label in range(classes):
-            of_label = np.flatnonzero(mask == label)
-            pool.append(rng.choice(of_label, min(max(size.per_class) * size.draws, len(of_label)), replace=False))
-        file = OUTPUTS / f"tiles_{size.draws}_{size.scored}" / f"{tile}.pickle"
-        truth, at_random, *of_class = read(file, image, mask, [scored, *pool], network)
-        by_class = Pixels.joined(of_class)
-        for turn in tqdm(range(size.draws), desc=f"Tile {tile}", disable=None):
-            rng = np.random.default_rng([tile, turn])
-            for count in size.per_class:
-                found = [rng.permutation(np.flatnonzero(by_class.labels == k))[:count] for k in range(classes)]
-                sought = by_class[np.concatenate(found)]
-                drawn = at_random[rng.permutation(len(at_random.labels))[: len(sought.labels)]]
-                for how, points in (("each class", sought), ("random", drawn)):
-                    units = [f"{r // (mask.shape[0] // 6)}/{c // (mask.shape[1] // 6)}" for r, c in points.places]
-                    for name, contender in contenders(network, 0.0).items():
-                        start = time.perf_counter()
-                        predict = contender(points, classes, units, turn)
-                        seconds = time.perf_counter() - start
-                        predicted = predict(truth)
-                        shares = np.bincount(points.labels, minlength=classes) / len(points.labels)
-                        with np.errstate(divide="ignore"):
-                            prior = estimate_prior(predicted.clip(1e-3), shares.clip(1e-3))
-                        renewed = predicted * prior / shares.clip(1e-3)
-                        yield {
-                            "footing": "within", "tile": tile, "draw": turn, "count": count, "how": how,
-                            "contender": name, "miou": miou(predicted, truth.labels, classes),
-                            "estimated": miou(renewed, truth.labels, classes), "fit": seconds,
-                        }  # fmt: skip
+    _, image, mask = put_together(tile)
+    rng = np.random.default_rng(tile)
+    labelled = rng.permutation(np.flatnonzero(mask != IGNORE))
+    scored, pool = labelled[: size.scored], [labelled[size.scored : size.scored + 200 * size.draws]]
+    for label in range(classes):
+        of_label = np.flatnonzero(mask == label)
+        pool.append(rng.choice(of_label, min(max(size.per_class) * size.draws, len(of_label)), replace=False))
+    file = OUTPUTS / f"tiles_{size.draws}_{size.scored}" / f"{tile}.pickle"
+    truth, at_random, *of_class = read(file, image, mask, [scored, *pool], network)
+    by_class = Pixels.joined(of_class)
+    for turn in tqdm(range(size.draws), desc=f"Tile {tile}", disable=None):
+        rng = np.random.default_rng([tile, turn])
+        for count in size.per_class:
+            found = [rng.permutation(np.flatnonzero(by_class.labels == k))[:count] for k in range(classes)]
+            sought = by_class[np.concatenate(found)]
+            drawn = at_random[rng.permutation(len(at_random.labels))[: len(sought.labels)]]
+            for how, points in (("each class", sought), ("random", drawn)):
+                units = [f"{r // (mask.shape[0] // 6)}/{c // (mask.shape[1] // 6)}" for r, c in points.places]
+                for name, contender in contenders(network, 0.0).items():
+                    start = time.perf_counter()
+                    predict = contender(points, classes, units, turn)
+                    seconds = time.perf_counter() - start
+                    predicted = predict(truth)
+                    shares = np.bincount(points.labels, minlength=classes) / len(points.labels)
+                    with np.errstate(divide="ignore"):
+                        prior = estimate_prior(predicted.clip(1e-3), shares.clip(1e-3))
+                    renewed = predicted * prior / shares.clip(1e-3)
+                    yield {
+                        "footing": "within", "tile": tile, "draw": turn, "count": count, "how": how,
+                        "contender": name, "miou": miou(predicted, truth.labels, classes),
+                        "estimated": miou(renewed, truth.labels, classes), "fit": seconds,
+                    }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -281,7 +280,7 @@ def run(size: Size, folder: Path) -> str:
     if size.others:
         beside = Path(os.environ["POINTSEG_DATA"]).parent if "POINTSEG_DATA" in os.environ else Path()
         sets += [(data, few) for data in other_images(beside)] + [(aerial_images("images"), size.budgets)]
-    sources = {"within": within(size, network)} | {
+    sources = {f"tile_{tile}": within(size, network, tile) for tile in size.tiles} | {
         f"{data.name}_{budget}": across(size, network, data, draws, budget) for data, draws in sets for budget in draws
     }
     rows = [row for name, found in sources.items() for row in kept(OUTPUTS / f"{name}_{size.draws}.json", found)]

@@ -49,7 +49,8 @@ from tqdm import tqdm
 from pointseg.annotation.given import Given
 from pointseg.config import CONF, construct, parse, read, values
 from pointseg.errors import InputError
-from pointseg.imagery.rasters import _opened, open_rasters
+from pointseg.imagery.rasters import open_rasters
+from pointseg.imagery.stored import _opened
 from pointseg.maps import predict
 from pointseg.models.networks import unet
 from pointseg.models.weights import load_weights

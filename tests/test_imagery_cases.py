@@ -13,7 +13,7 @@ REFUSED = {
     "a map of RGB by a run on bands 1 2 4 of four": r"b\.tif.*3 bands.*1, 2, 4",
     "alpha alone": r"a\.tif: .*dataset\.bands=\[1\]",
     "no band named": r"dataset\.bands",
-    "another, scale than none": r"b\.tif: band 1 .*0\.0001.* 1;",
+    "another, scale than none": r"b\.tif: band 1 .*0\.0001.* 1\.",
     "points in degrees on a transform without a CRS": r"a\.tif.*points\.csv",
     "number, 255": "255 classes",
     "number, 280": "280 classes",

@@ -200,10 +200,10 @@ def test_another_configuration_is_refused_and_the_machine_is_not_one(command: Co
 
 
 def test_a_start_that_came_to_nothing_is_begun_anew(command: Command, tmp_path: Path) -> None:
-    """Its points were drawn for another configuration."""
+    """It leaves no points, which were drawn for another configuration."""
     failed = command("pointseg.train", *RUN, "budget=20", "loss=weighted_partial_ce", "loss.cap=0", "batch_size=1")
     assert failed.code != 0
-    assert (tmp_path / "run/points").exists()
+    assert not (tmp_path / "run").exists()
     anew = command("pointseg.train", *RUN, "trainer.max_epochs=1")
     assert anew.code == 0, anew.output
     assert all(len(file.read_text().splitlines()) == 41 for file in (tmp_path / "run/points").rglob("*.csv"))

@@ -112,7 +112,9 @@ def load_run(
 def bands_of(saved: dict[str, Any]) -> Bands:
     """Raises TypeError or ValueError where a checkpoint or JSON says what cannot be bands."""
     # What loads without running code has lists where Bands has tuples.
-    parts: dict[str, Any] = {key: tuple(value) for key, value in saved.items() if isinstance(value, list | tuple)}
+    parts: dict[str, Any] = {
+        key: tuple(value) for key, value in saved.items() if isinstance(value, list | tuple | str) and key != "dtype"
+    }
     curves = tuple(tuple(curve) for curve in parts.pop("curves", ()))
     numbers = [*chain.from_iterable(parts.values()), *chain.from_iterable(curves)]
     if odd := [value for value in numbers if not isinstance(value, int | float)]:
