@@ -80,15 +80,43 @@ def _discard(folder: Path, own: str | None) -> None:
             shutil.rmtree(folder)
 
 
+PLAIN = r"'[^']*'|\"[^\"]*\"|[^\[\]{},:=()'\"]+"  # what is quoted, or has no character that Hydra's grammar uses
+
+
 def quoted(argument: str) -> str:
-    """`key=value` whose value is a file that is there, in quotes where Hydra would read its name as something else."""
+    """`key=value`, in quotes where Hydra's grammar would misread it.
+
+    Quoted as a whole is what names a file that is there; else each word with letters beyond ASCII, which the grammar
+    does not know.
+    """
     key, separator, value = argument.partition("=")
-    if not separator or not re.search(r"[\s,()\[\]{}'\"$=:;]", value) or not Path(value).exists():
+    if not separator or not (re.search(r"[\s,()\[\]{}'\"$=:;]", value) or not value.isascii()) or _is_read(argument):
         return argument
+    if Path(value).exists():
+        return f"{key}={_in_quotes(value)}"
+    if value.isascii() or "{" in value:  # whose keys cannot stand in quotes
+        return argument
+    return f"{key}=" + re.sub(PLAIN, lambda word: word[0] if word[0].isascii() else _spaced(word[0]), value)
+
+
+def _is_read(argument: str) -> bool:
+    """Whether the grammar reads the value as it stands."""
+    value = argument.partition("=")[2]
     with suppress(HydraException):
-        if OverridesParser.create().parse_override(argument).value() == value and "${" not in value:
-            return argument
-    return key + "='" + value.replace("'", "\\'").replace("${", "\\${") + "'"
+        return bool(OverridesParser.create().parse_override(argument).value() == value and "${" not in value)
+    return False
+
+
+def _spaced(word: str) -> str:
+    """In quotes, but for spaces at its ends."""
+    if word[0] in "'\"":
+        return word
+    inner = word.strip()
+    return word.replace(inner, _in_quotes(inner), 1)
+
+
+def _in_quotes(value: str) -> str:
+    return "'" + value.replace("'", "\\'").replace("${", "\\${") + "'"
 
 
 def _in_words(error: HydraException, name: str) -> str:

@@ -28,3 +28,15 @@ def test_other_values_stay_as_they_are(argument: str, tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path)
     Path("a.gpkg").write_text("")
     assert quoted(argument) == argument
+
+
+@pytest.mark.parametrize(
+    ("value", "meant"),
+    [
+        ("Stichprobe ü.gpkg", "Stichprobe ü.gpkg"),  # which the command has yet to write
+        ("[a.csv,Straße 1.csv]", ["a.csv", "Straße 1.csv"]),
+        ("['Häuser', Wald]", ["Häuser", "Wald"]),
+    ],
+)
+def test_letters_of_any_language_need_no_quotes(value: str, meant: object) -> None:
+    assert OverridesParser.create().parse_override(quoted(f"key={value}")).value() == meant

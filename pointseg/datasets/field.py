@@ -191,7 +191,13 @@ def _warn(table: pd.DataFrame, split: np.ndarray) -> None:
     log.info("Held out for validation: %d points (%s)", counts.sum(), ", ".join(f"{k} {n}" for k, n in counts.items()))
     totals = table["name"].value_counts()
     if absent := sorted(set(totals.index) - set(counts.index)):
-        log.warning("No point is held out of %s: it has no score, and the means leave it out.", ", ".join(absent))
+        log.warning(
+            "No point is held out of %s: where the map shows it at a held-out point, its IoU counts as 0, and else it "
+            "has none.",
+            ", ".join(absent),
+        )
+    if weak := [f"{name} ({n})" for name, n in counts.items() if 0 < n < FEW]:
+        log.warning("Few points are held out of %s: the scores of these classes say little.", ", ".join(weak))
     if few := [f"{name} ({n})" for name, n in totals.items() if n < FEW]:
         log.warning(
             "Classes of fewer than %d points: %s. Slips of the pen? Name the classes meant in dataset.classes.",

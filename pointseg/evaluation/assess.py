@@ -22,7 +22,6 @@ from pointseg.files import writing
 log = logging.getLogger(__name__)
 
 DESIGN = ("stratum", "stratum_pixels", "stratum_area", "area", "inclusion")
-DISTORTION = 0.01  # of areas by a projection, from which on it is told
 GAP = 1e-3  # share of the map's area by which that of the strata may differ unsaid
 SHOWN = 5  # points that a message lists
 
@@ -190,17 +189,12 @@ def sample_of(table: pd.DataFrame, file: Path) -> Sample:
 
 
 def _compare(total: float, class_map: ClassMap) -> None:
-    """Tell what could make areas wrong without a sign of it: strata that are missing, projections that stretch."""
+    """Tell of strata that are missing, which would make areas wrong without a sign of it."""
     whole = float(class_map.areas.sum())
     if abs(total - whole) > GAP * whole:
         log.warning(
             "The strata of the points cover %s %s, the map %s: the sample is of other ground, or lacks strata.",
             *(f"{total:,.1f}", class_map.unit, f"{whole:,.1f}"),
-        )
-    if abs(distortion := class_map.distortion()) > DISTORTION:
-        log.warning(
-            "The projection makes areas %.1f %% larger than they are; reproject the map, as to UTM, to mend them.",
-            100 * distortion,
         )
 
 

@@ -21,6 +21,7 @@ from pointseg.types import Shape
 OUTSIDE = -1  # of a pixel without a class
 STRIP = 1 << 24  # pixels that are read at a time
 HECTARE = 10_000  # square metres
+DISTORTION = 0.01  # of areas by a projection, from which on it is set right
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class ClassMap:
 
     @cached_property
     def pixel_areas(self) -> Float[np.ndarray, "h"]:
-        """The area of a pixel in each row, in `unit`: on the ellipsoid where the map is in degrees.
+        """The area of a pixel in each row, in `unit`: on the ellipsoid where the map is in degrees, or where its
+        projection changes areas by more than DISTORTION, as Web Mercator does.
 
         Raises InputError for a map in degrees that is turned, whose pixels differ along a row.
         """
@@ -64,7 +66,9 @@ class ClassMap:
             assert geod is not None  # of every CRS in degrees
             return _geodesic(self.transform, self.shape[0], geod, self.file) / HECTARE
         metres = self.crs.axis_info[0].unit_conversion_factor
-        return np.full(self.shape[0], abs(self.transform.determinant) * metres**2 / HECTARE)
+        projected = np.full(self.shape[0], abs(self.transform.determinant) * metres**2 / HECTARE)
+        scales = self._areal_scales()
+        return projected / scales if np.abs(scales - 1).max() > DISTORTION else projected
 
     @property
     def areas(self) -> Float[np.ndarray, "k"]:
@@ -102,14 +106,15 @@ class ClassMap:
             labels[chosen] = self.read(int(row), 1)[0, cols[chosen]]
         return labels
 
-    def distortion(self) -> float:
-        """The fraction by which the projection enlarges areas at the map's centre; 0 for a map in degrees."""
-        if self.crs is None or self.crs.is_geographic:
-            return 0.0
-        centre = self.transform * (self.shape[1] / 2, self.shape[0] / 2)
+    def _areal_scales(self) -> Float[np.ndarray, "h"]:
+        """By how much the projection enlarges areas, in the middle of each row."""
+        assert self.crs is not None
         assert self.crs.geodetic_crs is not None
-        place = Transformer.from_crs(self.crs, self.crs.geodetic_crs, always_xy=True).transform(*centre)
-        return float(Proj(self.crs).get_factors(*place).areal_scale) - 1
+        columns = np.full(self.shape[0], self.shape[1] / 2)
+        x, y = self.transform * (columns, np.arange(self.shape[0]) + 0.5)
+        to_degrees = Transformer.from_crs(self.crs, self.crs.geodetic_crs, always_xy=True)
+        scales = np.asarray(Proj(self.crs).get_factors(*to_degrees.transform(x, y)).areal_scale, float)
+        return np.where(np.isfinite(scales) & (scales > 0), scales, 1.0)
 
 
 def open_map(file: Path, classes: Mapping[str, int] | None) -> ClassMap:
