@@ -4,18 +4,17 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import geopandas
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool
-from pyproj import CRS
 from pyproj.exceptions import CRSError
 from rasterio.transform import rowcol
 
 from pointseg.errors import Faults, InputError, reading
-from pointseg.imagery.rasters import Raster
+from pointseg.imagery.rasters import Raster, is_local
 from pointseg.types import Dataset, Points, Scene, Window
 
 log = logging.getLogger(__name__)
@@ -231,23 +230,18 @@ def _check_places(table: pd.DataFrame, file: Path, scenes: Sequence[Raster]) -> 
                 f"{scene.file}: is not georeferenced, so map coordinates cannot be placed in it; give its points as a "
                 "CSV with row and col, or the image as a GeoTIFF with a CRS (of control points: warp it with gdalwarp)."
             )
-        if table.crs is None and not _local(scene.crs):
+        if table.crs is None and not scene.local:
             raise InputError(f"{file}: does not say its CRS; give it, as in annotation.crs=EPSG:4326.")
-        if _local(scene.crs) != _local(table.crs):
-            without, other = (scene.file, file) if _local(scene.crs) else (file, scene.file)
+        if scene.local != is_local(table.crs):
+            without, other = (scene.file, file) if scene.local else (file, scene.file)
             raise InputError(
                 f"{without}: is in coordinates of its own, whose place on {other} is not known; give it its CRS."
             )
 
 
-def _local(crs: Any) -> bool:
-    """Whether coordinates are those of no place on Earth: no CRS, or an engineering one."""
-    return crs is None or CRS.from_user_input(crs).is_engineering
-
-
 def _by_map(table: geopandas.GeoDataFrame, scenes: Sequence[Raster]) -> pd.DataFrame:
     """The points in each scene that they lie in; those that lie in none, in the first."""
-    by_crs = {crs: table if _local(crs) else table.to_crs(crs) for crs in {scene.crs for scene in scenes}}
+    by_crs = {crs: table if is_local(crs) else table.to_crs(crs) for crs in {scene.crs for scene in scenes}}
     parts, found = [], np.zeros(len(table), bool)
     for i, scene in enumerate(scenes):
         placed = _pixels_of(by_crs[scene.crs], scene).assign(scene=i)
