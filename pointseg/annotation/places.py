@@ -4,7 +4,6 @@ import itertools
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import geopandas
 import numpy as np
@@ -17,7 +16,7 @@ from rasterio.transform import Affine
 from pointseg.annotation import scene_names, shapes
 from pointseg.annotation.readers.labels import Labels
 from pointseg.errors import InputError, reading
-from pointseg.imagery.rasters import Raster
+from pointseg.imagery.rasters import Raster, is_local
 from pointseg.types import Window
 
 log = logging.getLogger(__name__)
@@ -172,23 +171,18 @@ def _in_crs(labels: Labels, scene: Raster) -> Geometries:
             f"{scene.file}: is not georeferenced, so map coordinates cannot be placed in it; give its points as a "
             "CSV with row and col, or the image as a GeoTIFF with a CRS (of control points: warp it with gdalwarp)."
         )
-    if _local(frame.crs) and _local(scene.crs):
+    if is_local(frame.crs) and scene.local:
         return np.asarray(frame.geometry)
     if frame.crs is None:
         raise InputError(f"{labels.file}: does not say its CRS; give it, as in annotation.crs=EPSG:4326.")
-    if _local(frame.crs) or _local(scene.crs):
-        without, other = (scene.file, labels.file) if _local(scene.crs) else (labels.file, scene.file)
+    if is_local(frame.crs) or scene.local:
+        without, other = (scene.file, labels.file) if scene.local else (labels.file, scene.file)
         raise InputError(
             f"{without}: is in coordinates of its own, whose place on {other} is not known; give it its CRS."
         )
     if frame.crs.equals(scene.crs, ignore_axis_order=True):
         return np.asarray(frame.geometry)
     return np.asarray(frame.to_crs(scene.crs).geometry)
-
-
-def _local(crs: Any) -> bool:
-    """Whether coordinates are those of no place on Earth: no CRS, or an engineering one."""
-    return crs is None or CRS.from_user_input(crs).is_engineering
 
 
 def extent(scene: Raster) -> tuple[float, float, float, float]:

@@ -4,9 +4,11 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Num, UInt8
+from pyproj import CRS
 from rasterio.enums import Resampling
 from rasterio.transform import Affine
 
@@ -51,6 +53,11 @@ class Raster:
     def mapped(self) -> bool:
         """Whether its pixels have map coordinates, be it in a CRS that has no name."""
         return self.crs is not None or self.transform != Affine.identity()
+
+    @property
+    def local(self) -> bool:
+        """Whether its map coordinates are those of no place on Earth: without a CRS, or with an engineering one."""
+        return is_local(self.crs)
 
     def image(self, window: Window) -> UInt8[np.ndarray, "h w c"]:
         """8-bit values (see Bands); pixels without data have each band's mean, which the network takes for zero."""
@@ -113,6 +120,11 @@ class Raster:
     @property
     def _without_data(self) -> tuple[float, ...]:
         return (*self.bands.nodata, *self.nodata)
+
+
+def is_local(crs: Any) -> bool:
+    """Whether coordinates are those of no place on Earth: no CRS, or an engineering one."""
+    return crs is None or bool(CRS.from_user_input(crs).is_engineering)
 
 
 def _among(values: Num[np.ndarray, "*shape"], chosen: Sequence[float]) -> Bool[np.ndarray, "*shape"]:

@@ -11,10 +11,12 @@ import rasterio
 import rasterio.features
 import rasterio.shutil
 import shapely
+from jaxtyping import Float
 from rasterio.errors import RasterioError
 from rasterio.transform import Affine
 
 from pointseg import plots, qgis
+from pointseg.errors import InputError
 from pointseg.files import for_gis, writing
 from pointseg.imagery.paths import TAG
 from pointseg.imagery.rasters import Raster, reduced
@@ -92,8 +94,7 @@ def _write_raw(file: Path, strips: Sequence[Path], bands: list[int], model: Trai
     profile: dict[str, Any] = {"driver": "GTiff", "dtype": "uint8", "bigtiff": "IF_SAFER"}
     profile |= {"count": len(bands), "height": height, "width": width}
     profile |= {"tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK}
-    if raster.crs is not None:
-        profile |= {"crs": raster.crs, "transform": raster.transform}
+    profile |= _place(raster)
     with rasterio.open(file, "w", **profile) as dataset:
         dataset.update_tags(**{TAG: key})
         if bands == [0]:
@@ -113,6 +114,23 @@ def _write_raw(file: Path, strips: Sequence[Path], bands: list[int], model: Trai
             row += values.shape[1]
 
 
+def _place(raster: Raster) -> dict[str, Any]:
+    """Of rasterio's profile: where the raster lies, be it by control points or in coordinates without a CRS."""
+    if raster.mapped:
+        return {"transform": raster.transform, **({} if raster.crs is None else {"crs": raster.crs})}
+    stored = raster.file_of
+    return {"gcps": stored.control_points(), "crs": stored.control_crs} if stored.control else {}
+
+
+def check_polygons(raster: Raster) -> None:
+    """Raises InputError where polygons of its map could not be placed."""
+    if not raster.mapped and raster.file_of.control:
+        raise InputError(
+            f"{raster.file}: has control points alone, between which outlines would have to be bent; warp it first, as "
+            "with gdalwarp, or leave out polygons=true."
+        )
+
+
 def write_preview(file: Path, confidence: Path, model: Trained, raster: Raster, points: Points) -> None:
     """A picture of the scene with `points`, the map `file` and its confidence, beside the map."""
     image, factor = reduced(raster, PREVIEW)
@@ -129,7 +147,8 @@ def write_preview(file: Path, confidence: Path, model: Trained, raster: Raster, 
 def write_polygons(file: Path, raster: Raster, classes: Sequence[str], palette: plots.Palette, simplify: float) -> None:
     """The areas of the class map `file` of `raster` as polygons, in a GeoPackage beside it, where there is none.
 
-    On a plain picture y is −row, as map viewers place it.
+    area: in square metres on the ground (geodesic; on the ellipsoid), square pixels on a plain picture, and the square
+    of the unit of coordinates that have no CRS. On a plain picture y is −row, as map viewers place it.
 
     simplify: pixels by which outlines may move; borders that two areas share stay shared (coverage simplification,
     Visvalingam-Whyatt).
@@ -141,15 +160,26 @@ def write_polygons(file: Path, raster: Raster, classes: Sequence[str], palette: 
         return
     with rasterio.open(file) as dataset:
         labels = dataset.read(1)
-    transform = Affine.scale(1, -1) if raster.crs is None else raster.transform
+    transform = raster.transform if raster.mapped else Affine.scale(1, -1)
     found = list(rasterio.features.shapes(labels, mask=labels != IGNORE, transform=transform))
     shapes = np.array([shapely.geometry.shape(shape) for shape, _ in found])
     if simplify:
         # The tolerance is the square root of an area, so a triangle of side `simplify` pixels.
         shapes = shapely.coverage_simplify(shapes, simplify * abs(transform.determinant) ** 0.5)
     names = [classes[int(label)] for _, label in found]
-    frame = geopandas.GeoDataFrame({"class": names, "area": shapely.area(shapes)}, geometry=shapes, crs=raster.crs)
+    frame = geopandas.GeoDataFrame({"class": names}, geometry=shapes, crs=raster.crs)
+    frame["area"], unit = areas(frame)
     with writing(output) as partial:
         for_gis(frame).to_file(partial, driver="GPKG", layer="areas")
         qgis.save_style(partial, "areas", qgis.areas(classes, palette, "class"))
-    log.info("Polygons: %s (%s)", output, f"{len(frame):,}")
+    log.info("Polygons: %s (%s; area in %s)", output, f"{len(frame):,}", unit if raster.mapped else "pixels")
+
+
+def areas(frame: geopandas.GeoDataFrame) -> tuple[Float[np.ndarray, "n"], str]:
+    """The areas of polygons, and their unit. Those of a CRS are geodesic: degrees and Web Mercator have none of use."""
+    if frame.crs is None or frame.crs.is_engineering:
+        return shapely.area(frame.geometry.to_numpy()), "the square of the coordinates' unit"
+    degrees = frame.geometry.to_crs(frame.crs.geodetic_crs)
+    ellipsoid = frame.crs.get_geod()
+    # Rings are followed in one direction or the other.
+    return np.array([abs(ellipsoid.geometry_area_perimeter(shape)[0]) for shape in degrees]), "square metres"

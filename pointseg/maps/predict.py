@@ -21,7 +21,7 @@ from torch import Tensor
 from pointseg import processes, progress
 from pointseg.config import read
 from pointseg.datasets.field import kept_points
-from pointseg.errors import InputError
+from pointseg.errors import Faults, InputError
 from pointseg.files import writing
 from pointseg.imagery.paths import find, stamp
 from pointseg.imagery.rasters import Raster, open_rasters
@@ -86,6 +86,11 @@ def predict(cfg: DictConfig) -> list[Path]:
     )
     rasters = open_rasters(find(cfg.input, "input"), bands=model.bands)
     _tell_scale(Path(cfg.run))
+    if cfg.polygons:
+        with Faults() as faults:
+            for raster in rasters:
+                with faults.step():
+                    formats.check_polygons(raster)
     files = [_output(Path(cfg.output), raster, alone=len(rasters) == 1) for raster in rasters]
     for raster, file in zip(rasters, files, strict=True):
         points = _points(Path(cfg.run) / "points", raster, model.classes)

@@ -39,8 +39,7 @@ def suggest(cfg: DictConfig) -> None:
     model = load.load(Path(cfg.run), cfg.checkpoint, cfg.accelerator, flips=False)
     rasters = open_rasters(find(cfg.input, "input"), bands=model.bands)
     batch_size = model.batch_size if cfg.batch_size is None else cfg.batch_size
-    if output.suffix.lower() != ".csv" and any(raster.crs is None for raster in rasters):
-        raise InputError(f"output={output}: the images are not georeferenced; write rows and columns to a .csv.")
+    _check_places(output, rasters)
     folder = Path(cfg.run) / "points"
     taken = pd.concat([labelled_ground(folder, raster).assign(scene=i) for i, raster in enumerate(rasters)])
     chosen = choose(sample(model, rasters, Raster.valid, batch_size, rules.seed), taken, rules, elsewhere(rasters))
@@ -58,6 +57,22 @@ def suggest(cfg: DictConfig) -> None:
     counts = chosen["predicted"].value_counts()
     listing = ", ".join(f"{model.classes[label]} {counts.get(label, 0)}" for label in range(len(model.classes)))
     log.info("Suggested: %s (%d points; predicted %s)", output, len(chosen), listing)
+
+
+def _check_places(output: Path, rasters: Sequence[Raster]) -> None:
+    """Raises InputError where the images have not the coordinates that such a file needs."""
+    if (suffix := output.suffix.lower()) == ".csv":
+        return
+    if not all(raster.mapped for raster in rasters):
+        raise InputError(f"output={output}: the images are not georeferenced; write rows and columns to a .csv.")
+    local = [raster for raster in rasters if raster.local]
+    if local and suffix == ".geojson":
+        raise InputError(f"output={output}: GeoJSON is in degrees, and {local[0].file} has no CRS; write a .gpkg.")
+    if 0 < len(local) < len(rasters) or len({raster.crs for raster in local}) > 1:
+        raise InputError(
+            f"output={output}: {local[0].file} is in coordinates of its own, other than those of other images; write "
+            "rows and columns to a .csv, or give the images one at a time."
+        )
 
 
 def _column(run: Path) -> str:
@@ -95,8 +110,9 @@ def write(
         if driver is None:
             table.to_csv(partial, index=False)
         else:
-            crs = "EPSG:4326" if driver == "GeoJSON" else rasters[0].crs  # GeoJSON is in degrees (RFC 7946)
-            located = _georeferenced(table, chosen["scene"].to_numpy(), rasters).to_crs(crs)
+            located = _georeferenced(table, chosen["scene"].to_numpy(), rasters)
+            if driver == "GeoJSON":
+                located = located.to_crs("EPSG:4326")  # it is in degrees (RFC 7946)
             for_gis(located).to_file(partial, driver=driver, layer=output.stem)
             if driver == "GPKG":
                 style = qgis.points_to_label(classes, palette, column, order="margin")
@@ -109,5 +125,5 @@ def _georeferenced(table: pd.DataFrame, scenes: np.ndarray, rasters: Sequence[Ra
         part = table[scenes == scene]
         x, y = xy(rasters[scene].transform, part["row"].to_numpy(), part["col"].to_numpy())
         located = geopandas.GeoDataFrame(part, geometry=geopandas.points_from_xy(x, y), crs=rasters[scene].crs)
-        parts.append(located.to_crs(rasters[0].crs))
+        parts.append(located if located.crs == rasters[0].crs else located.to_crs(rasters[0].crs))
     return geopandas.GeoDataFrame(pd.concat(parts).sort_index(), crs=rasters[0].crs)

@@ -60,7 +60,7 @@ def coloured(dataset: Any) -> None:
 def two_of_four(labels: np.ndarray, dtype: str) -> np.ndarray:
     """The classes differ in bands 1 and 3 alone; band 2 is dull, band 4 noise."""
     bands = values(labels, 4, (60, 130) if dtype == "uint8" else (300, 500))
-    bands[2] = bands[0][::1] * 0 + bands[1]
+    bands[2] = bands[1]
     rng = np.random.default_rng(5)
     bands[1] = bands[1].mean() + rng.normal(0, 3, labels.shape)
     bands[3] = rng.uniform(bands.min(), bands.max(), labels.shape)
