@@ -54,7 +54,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_is_one_pass_and_leaves_what_every_run_leaves(command: Command, alone: Path, tmp_path: Path) -> None:
     scores = json.loads((alone / "scores.json").read_text())
     assert len(scores["history"]) == 1
-    assert scores["val"]["best"]["miou_land_cover"] > 0.35  # chance is 0.1
+    assert scores["val"]["best"]["miou_land_cover"] > 0.25  # chance is 0.1
     head = scores["head"]
     assert head["points"] == 9 * 20 == sum(scores["finished"]["points"].values())
     assert head["features"] == 78
