@@ -83,12 +83,22 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     assert "Traceback" not in log.read_text(), log.read_text()
 
 
-def waited(condition: Callable[[], Any], seconds: float = 20) -> Any:
+def waited(condition: Callable[[], Any], seconds: float = 40) -> Any:
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end
         time.sleep(0.02)
     return found
+
+
+def typed(field: Any, text: str, done: Callable[[], Any]) -> None:
+    """Once more where the list was drawn anew while the text was typed."""
+    for _ in range(6):
+        field.fill(text)
+        field.press("Enter")
+        with suppress(AssertionError):
+            return waited(done, seconds=6)
+    raise AssertionError(f"{text} is not taken")
 
 
 def answering(port: int) -> bool:
@@ -308,16 +318,12 @@ def test_classes_and_layers_are_changed_on_the_page(tab: Tab, server: Server) ->
     names = [str(name) for name in page.evaluate("Object.keys(sceneMap.classes)")]
     there = server.found()
     field = page.locator(".class-name input").nth(names.index("water"))
-    field.fill("lake")
-    field.press("Enter")
     renamed = {(row, col, "lake" if name == "water" else name) for row, col, name in there}
-    waited(lambda: server.found() == renamed == tab.points())
+    typed(field, "lake", lambda: server.found() == renamed == tab.points())
     page.keyboard.press("Escape")
     undone = page.locator(".class-name input").nth(names.index("water"))
     waited(lambda: undone.input_value() == "lake")
-    undone.fill("water")
-    undone.press("Enter")
-    waited(lambda: server.found() == there == tab.points())
+    typed(undone, "water", lambda: server.found() == there == tab.points())
     swatch = page.locator("input[type=color]").nth(names.index("sand"))
     swatch.evaluate("e => { e.value = '#0000ff'; e.dispatchEvent(new Event('change')); }")
     waited(lambda: page.evaluate("sceneMap.classes.sand") == "#0000ff")
