@@ -16,7 +16,7 @@ import torch
 from benchmarks import document
 
 ROWS = (
-    *("alternatives", "areas", "smoothing", "label", "suggested"),
+    *("alternatives", "areas", "smoothing", "label"),
     *("training", "loss", "prediction", "start", "data", "growth", "sweeps"),
     "gpu",
 )

@@ -78,12 +78,12 @@ def _read(image: np.ndarray, mask: np.ndarray, pixels: Int[np.ndarray, "n"], net
         with torch.inference_mode():
             batch = torch.from_numpy(shown.copy()).permute(2, 0, 1)[None]
             features[own] = features_at(network, batch, torch.from_numpy(at).float(), 8).half()
-        basic = _basic(shown)
-        classic = np.zeros((len(points), basic.shape[2]), np.float32) if classic is None else classic
-        classic[own] = basic[rows[own] - window.row, cols[own] - window.col]
+        filtered = of_filters(shown)
+        classic = np.zeros((len(points), filtered.shape[2]), np.float32) if classic is None else classic
+        classic[own] = filtered[rows[own] - window.row, cols[own] - window.col]
     assert classic is not None
     places = np.stack([rows, cols], 1)
-    values, objects = image[rows, cols].astype(np.float32), _objects(image)[rows, cols]
+    values, objects = image[rows, cols].astype(np.float32), of_objects(image)[rows, cols]
     return Pixels(values, classic, objects, features, points.labels, places)
 
 
@@ -111,14 +111,14 @@ class Array:
         return True
 
 
-def _basic(image: np.ndarray) -> np.ndarray:
+def of_filters(image: np.ndarray) -> np.ndarray:
     from skimage.feature import multiscale_basic_features
 
     found = multiscale_basic_features(image, channel_axis=-1, sigma_min=1, sigma_max=16)
     return np.asarray(found, np.float32)
 
 
-def _objects(image: np.ndarray) -> np.ndarray:
+def of_objects(image: np.ndarray) -> np.ndarray:
     """Mean and deviation of each band in the pixel's SLIC object of about 400 pixels, at half the resolution."""
     from skimage.segmentation import slic
 

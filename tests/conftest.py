@@ -59,6 +59,11 @@ def real_data() -> Path:
 
 
 @pytest.fixture
+def real_sets() -> Path:
+    return Path(_environment("POINTSEG_SETS", "the datasets of other places"))
+
+
+@pytest.fixture
 def real_encoder() -> Path:
     return Path(_environment("POINTSEG_WEIGHTS", "pretrained weights")) / "mobilenet_v2-imagenet.pth"
 

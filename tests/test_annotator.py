@@ -1,12 +1,9 @@
 """Rounds of annotation in which the masks answer."""
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from pointseg.annotation import kept
@@ -14,11 +11,9 @@ from pointseg.errors import InputError
 from pointseg.suggestions import annotator
 from pointseg.suggestions.annotator import Suggested
 from pointseg.types import IGNORE, Dataset, Points, whole
-from tests.conftest import ArrayScene, Outcome
+from tests.conftest import ArrayScene
 from tests.site import NAMES
 from tests.support.suggestions import edge, model
-from tests.support.sweeps import TINY
-from tests.sweep import row, sections
 
 EACH = 10  # points of each scene in the earlier run
 
@@ -90,42 +85,3 @@ def test_a_run_of_other_classes(run: tuple[Path, Dataset]) -> None:
     other = Dataset(("a", "b", "c"), dataset.palette, dataset.land_cover, dataset.splits)
     with pytest.raises(InputError, match="a, b, c"):
         annotated(other, Suggested(str(folder), 0.2, 3, 99, 0, "cpu"))
-
-
-def read(run: Path, split: str) -> set[tuple[Any, ...]]:
-    """(scene, row, col, class) of the points on a split's tile."""
-    files = list((run / "points" / split).glob("*.csv"))
-    assert len(files) == 9
-    rows = [(file.stem, *row) for file in files for row in pd.read_csv(file).itertuples(index=False, name=None)]
-    assert len(set(rows)) == len(rows)
-    return set(rows)
-
-
-def test_rounds_go_on_and_are_reported(command: Callable[..., Outcome], tmp_path: Path) -> None:
-    job = ["pointseg.active", *TINY[:-1], "~dataset.scale", "crops.number=8", "query.distance=2"]
-    job += ["start=3", "random=[5]", "hydra.run.dir=sweep/seed0"]
-    first = command(*job, "rounds=[5]")
-    assert first.code == 0, first.output
-    runs = [tmp_path / f"sweep/seed0/{name}" for name in ("random_budget3", "suggested_budget5", "suggested_budget8")]
-    before = {file: file.stat().st_mtime_ns for file in runs[1].rglob("*.*")}
-    more = command(*job, "rounds=[5,8]")
-    assert more.code == 0, more.output
-    assert more.output.count("this run is finished") == 3
-    assert {file: file.stat().st_mtime_ns for file in before} == before
-    points = [read(run, "Tile 1") for run in runs]
-    assert [len(found) for found in points] == [27, 45, 72]
-    assert points[0] < points[1] < points[2]
-    assert len({read(run, "Tile 2") == read(runs[0], "Tile 2") for run in runs}) == 1
-    (tmp_path / "sweep").rename(tmp_path / "moved")
-    again = command(*job[:-1], "hydra.run.dir=moved/seed0", "rounds=[5,8]")
-    assert again.output.count("this run is finished") == 4, again.output
-
-    reported = command("pointseg.report", "sweep=moved", "name=active", "examples=0")
-    assert reported.code == 0, reported.output
-    tables = sections(tmp_path / "experiments/active")
-    assert row(tables["Scores"], arm="suggested, budget 8")["seeds"] == "1"
-    assert row(tables["Random points needed for the same mIoU"], points="72")["arm"] == "suggested"
-
-    refused = command(*job[:-1], "hydra.run.dir=moved/seed0", "rounds=[5,8]", "+random_=[5]")
-    assert "random_" in refused.output
-    assert "Traceback" not in refused.output

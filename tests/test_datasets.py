@@ -16,6 +16,7 @@ from pointseg.datasets.synthetic import draw, write
 from pointseg.errors import InputError
 from pointseg.types import IGNORE, Dataset, Scene, whole
 from tests.conftest import BLACK, COLOUR_TABLE, COLOURS, CONF, write_layout
+from tests.ground import composed
 from tests.support.datasets import INTEGERS, part, write_folder
 
 
@@ -357,6 +358,47 @@ def test_groups_stay_together_and_can_be_named(tmp_path: Path) -> None:
     named = folder(tmp_path, ignore=[0], group_depth=1, val=["site_b"], test=["site_d", "site_e"])
     assert {s.group for s in named.splits["val"]} == {"site_b"}
     assert {s.group for s in named.splits["train"]} == {"site_a", "site_c"}
+
+
+def test_a_table_names_the_groups(tmp_path: Path) -> None:
+    write_folder(tmp_path, INTEGERS, NAMES)
+    table = tmp_path / "days.csv"
+    days = dict(zip(NAMES, ["07", "08", "07", "08", "09", "08", "09", "09", "07", "08"], strict=True))
+    table.write_text("image,day\n" + "".join(f"{name},{day}\n" for name, day in days.items()))
+    dataset = folder(tmp_path, ignore=[0], groups=str(table), group_column="day", val=["07"], test=["09"])
+    for split, held in (("val", {"07"}), ("test", {"09"}), ("train", {"08"})):
+        assert {scene.id for scene in dataset.splits[split]} == {name for name, day in days.items() if day in held}
+
+
+@pytest.mark.parametrize("lines", ["{0},07\n{0},08\n", "{0},\n", "", "elsewhere,07\n"])
+def test_images_without_a_group_are_named(tmp_path: Path, lines: str) -> None:
+    write_folder(tmp_path, INTEGERS, NAMES)
+    table = tmp_path / "days.csv"
+    first, *others = NAMES
+    table.write_text("image,day\n" + lines.format(first) + "".join(f"{name},09\n" for name in others))
+    with pytest.raises(InputError, match=first):
+        folder(tmp_path, ignore=[0], groups=str(table), group_column="day", val=["07"], test=["09"])
+    with pytest.raises(InputError, match="day"):
+        folder(tmp_path, ignore=[0], groups=str(table), group_column="flight")
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "sizes"),
+    [
+        ("monterey_dunes", 11, {"train": 59, "val": 21, "test": 20}),
+        ("obx_coast", 3, {"train": 77, "val": 37, "test": 42}),
+    ],
+)
+def test_sets_of_other_places(real_sets: Path, name: str, classes: int, sizes: dict[str, int]) -> None:
+    dataset = construct(composed("train", f"dataset={name}").dataset)
+    assert {split: len(scenes) for split, scenes in dataset.splits.items()} == sizes
+    groups = [{scene.group for scene in scenes} for scenes in dataset.splits.values()]
+    assert sum(map(len, groups)) == len(set.union(*groups))
+    scene = dataset.splits["train"][0]
+    file = next((real_sets / name / "masks").glob(f"{scene.id}.png"))
+    drawn, mask = np.asarray(Image.open(file)).astype(int), scene.mask(whole(scene)).astype(int)
+    assert (mask == np.where(drawn == 255, IGNORE, drawn - (name == "monterey_dunes"))).all()
+    assert len(dataset.classes) == classes
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ def test_claims_are_judged_against_the_runs(sweep: Path, experiments: Path) -> N
 
 
 def test_claims_are_judged_in_their_own_experiment_alone(sweep: Path, experiments: Path) -> None:
-    for name, claim in (("loss", "Partial CE, weighted: best mIoU"), ("label_budget", None), ("my_own", None)):
+    for name, claim in (("loss", "Partial CE, weighted: best mIoU"), ("folds", None), ("my_own", None)):
         report.write(sweep, experiments / name, examples=0)
         table = sections(experiments / name).get("The technical report's claims", [])
         assert [line["claim"] for line in table][:1] == ([claim] if claim else [])
@@ -177,7 +177,7 @@ def test_the_report_of_runs_that_have_been_tested(tmp_path: Path, experiments: P
                 write_run(folder, sampler, seed, [score if sampler == "random" else 1.1 * score], budget=budget)
                 write_test(folder, score - gain if sampler == "random" else score, confusions[sampler])
     (tmp_path / "sweep/random1.0_2/test/scenes.csv").unlink()  # its scores are there, its scenes are not
-    folder = experiments / "label_budget"
+    folder = experiments / "folds"
     report.write(tmp_path / "sweep", folder, examples=0)
     tables = sections(folder)
     by_budget = row(tables["mIoU by budget"], arm="random", scores="validation")

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -45,28 +44,6 @@ def test_a_sweep_is_gone_on_with_and_reported(command: Command, tmp_path: Path) 
     assert [line["run"] for line in tables["Not finished"]] == [failed.name]
     assert row(tables["Scores"], arm="random, budget 40")["seeds"] == "1"
     assert (tmp_path / "experiments/sampling/examples.png").exists()
-
-
-def test_causes_are_tried_one_at_a_time(command: Command, tmp_path: Path, layout: Path) -> None:
-    small = [argument for argument in TINY if not argument.startswith("dataset")]
-    sweep = ["-m", "experiment=causes", *small, f"dataset.root={layout}", "dataset.scale=32", "budget=0.01", "seed=0"]
-    (tmp_path / "experiments").mkdir()
-    shutil.copy(ROOT / "experiments/claims.yaml", tmp_path / "experiments")
-    for arm in ("optimizer.lr=0.1", "loss.weights=[1,1,0.1,16.2,1,1]"):
-        swept = command("pointseg.train", *sweep, arm)
-        assert swept.code == 0, swept.output
-    reported = command("pointseg.report", "sweep=sweep", "name=causes", "examples=0")
-    assert reported.code == 0, reported.output
-    folder = tmp_path / "experiments/causes"
-    arms = ["loss.weights [1, 1, 0.1, 16.2, 1, 1], optimizer.lr 0.001", "loss.weights none, optimizer.lr 0.1"]
-    tables = sections(folder)
-    assert {line["arm"]: line["seeds"] for line in tables["Scores"]} == dict.fromkeys(arms, "1")
-    claim = row(tables["The technical report's claims"], claim="Building has the highest class weight")
-    assert [claim[arm] for arm in arms] == ["1 of 1 seeds: undecided", "0 of 1 seeds: undecided"]
-    text = (folder / "README.md").read_text()
-    again = command("pointseg.report", "sweep=experiments/causes", "examples=0")
-    assert again.code == 0, again.output
-    assert (folder / "README.md").read_text() == text
 
 
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local", "ray"])

@@ -1,12 +1,13 @@
 """A user's own images and masks: PNG, JPEG or TIFF, dense or sparse, by colours or by integers."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
-from pointseg.errors import Faults, InputError
+from pointseg.errors import Faults, InputError, reading
 from pointseg.imagery.decoded import Legend, Scale, Source, check_pairs, decode
 from pointseg.types import IGNORE, SPLITS, Dataset, Scene
 
@@ -26,6 +27,8 @@ def folder(
     not_land_cover: Sequence[str],
     scale: Scale,
     group_depth: int,
+    groups: str | None,
+    group_column: str,
     val: Share,
     test: Share,
     split_seed: int,
@@ -38,6 +41,8 @@ def folder(
     not_land_cover: names of classes left out of the mean over land-cover classes.
     scale: `native`, or the side of the square every image is resized to.
     group_depth: how many leading folders of an image's path name its group; 0: each image is its own.
+    groups: a CSV file that names the group of each image instead: the image's path below `images` without its suffix in
+        the first column, the group in `group_column`.
     val, test: groups held out.
     Raises InputError where files are missing, damaged or do not fit.
     """
@@ -49,7 +54,8 @@ def folder(
         with faults.step():
             check_pairs(image_of, mask_of)
         with faults.step():
-            scenes = decode(_sources(image_of, mask_of, group_depth), legend, scale)
+            group_of = _groups(image_of, group_depth) if groups is None else _listed(image_of, groups, group_column)
+            scenes = decode(_sources(image_of, mask_of, group_of), legend, scale)
     splits = _split(scenes, val, test, split_seed)
     colours = [value if legend.colours else COLOURS[i % len(COLOURS)] for i, value in enumerate(legend.labels)]
     palette = np.array([[c >> 16, c >> 8 & 255, c & 255] for c in colours[: len(classes)]], np.uint8)
@@ -79,11 +85,31 @@ def _colour(text: str) -> int:
         raise InputError(f"dataset.classes, dataset.ignore: {text!r} is not a colour; write '#RRGGBB'.") from None
 
 
-def _sources(image_of: Mapping[str, Path], mask_of: Mapping[str, Path], group_depth: int) -> list[Source]:
+def _groups(images: Iterable[str], depth: int) -> dict[str, str]:
+    return {key: "/".join(Path(key).parts[:depth]) if depth else key for key in images}
+
+
+def _listed(images: Iterable[str], file: str, column: str) -> dict[str, str]:
+    """The groups that a CSV file gives the images."""
+    with reading(Path(file), "a table of groups", "give a CSV file whose first column names the images."):
+        table = pd.read_csv(file, dtype=str, index_col=0)
+    if column not in table:
+        raise InputError(
+            f"dataset.groups={file}: has no column {column}; name one of {', '.join(table)} in dataset.group_column."
+        )
+    of_image = table[column].dropna().groupby(level=0).unique()
+    group_of: dict[str, str] = of_image[of_image.map(len) == 1].str[0].to_dict()
+    if left := sorted(set(images) - group_of.keys()):
+        raise InputError(
+            f"dataset.groups={file}: gives {len(left)} of the images no group, or several, as {', '.join(left[:5])}."
+        )
+    return group_of
+
+
+def _sources(image_of: Mapping[str, Path], mask_of: Mapping[str, Path], group_of: Mapping[str, str]) -> list[Source]:
     """Every image that has its mask, with it, by name."""
     keys = sorted(image_of.keys() & mask_of.keys())
-    groups = {key: "/".join(Path(key).parts[:group_depth]) if group_depth else key for key in keys}
-    return [Source(key, groups[key], image_of[key], mask_of[key]) for key in keys]
+    return [Source(key, group_of[key], image_of[key], mask_of[key]) for key in keys]
 
 
 def _files(root: Path, key: str) -> dict[str, Path]:

@@ -50,7 +50,7 @@ def prepare(cfg: DictConfig) -> tuple[Session, Learner, Jobs]:
     scenes = open_rasters(files, cfg.bands)
     points = open_points(Path(cfg.points), scenes, cfg.column, cfg.layer)
     session = Session(scenes, points, _plain(cfg.classes))
-    network = _network(values(cfg, "model")["model"], scenes[0].bands)
+    network = frozen_network(values(cfg, "model")["model"], scenes[0].bands)
     features = Features(network, scenes, cfg.window_size, cfg.overlap, cfg.memory * MEGABYTE)
     learner = Learner(session, features, cfg.survey * MEGABYTE)
     return session, learner, Jobs(_settings(cfg, [str(file) for file in files.values()]), Path(cfg.output))
@@ -60,7 +60,8 @@ def _plain(value: Any) -> Any:
     return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
 
 
-def _network(node: dict[str, Any], bands: Any) -> Frozen:
+def frozen_network(node: dict[str, Any], bands: Any) -> Frozen:
+    """The features of `model`, with normalisation folded in. Raises InputError for networks that have to be trained."""
     network = build_network(node, 2, bands)  # of whose head nothing is used
     if not isinstance(network, Frozen):
         raise InputError("model: the page needs model=frozen; other networks take minutes to train.")

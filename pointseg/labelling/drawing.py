@@ -9,8 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
-from pointseg.imagery.rasters import Raster
-from pointseg.labelling.features import Features, Place
+from pointseg.labelling.features import Features, Imagery, Place
 from pointseg.labelling.knowledge import Fit
 from pointseg.labelling.survey import Survey
 from pointseg.types import IGNORE, Window
@@ -27,7 +26,7 @@ class TileKey(NamedTuple):
     row: int
     col: int
 
-    def area(self, raster: Raster) -> Window:
+    def area(self, raster: Imagery) -> Window:
         """The pixels of the scene in it; of no height or width outside."""
         side = TILE << self.halvings
         top, left = self.row * side, self.col * side

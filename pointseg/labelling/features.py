@@ -3,23 +3,34 @@
 import math
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from pointseg.imagery.rasters import Raster
 from pointseg.labelling.records import Pixel
 from pointseg.models.encoders import Level
 from pointseg.models.frozen import Frozen, Head, Maps, read
 from pointseg.prediction.windows import reaching
 from pointseg.training.each_point import windows_around
 from pointseg.training.point_features import features_at, margin
-from pointseg.types import Points, Window
+from pointseg.types import Points, Shape, Window
 
 ALIGNMENT = 64  # pixels; maps whose cells do not all meet within as many are used whole
+
+
+@runtime_checkable
+class Imagery(Protocol):
+    """What is needed of a scene: a file's raster has it, and so has whatever stands in for one."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def shape(self) -> Shape: ...
+    def image(self, window: Window) -> UInt8[np.ndarray, "h w c"]: ...
+    def valid(self, window: Window) -> Bool[np.ndarray, "h w"]: ...
 
 
 class Place(NamedTuple):
@@ -35,7 +46,7 @@ class Features:
     limit: bytes of maps that are kept, the longest unused going first.
     """
 
-    def __init__(self, network: Frozen, scenes: Sequence[Raster], window_size: int, overlap: int, limit: int) -> None:
+    def __init__(self, network: Frozen, scenes: Sequence[Imagery], window_size: int, overlap: int, limit: int) -> None:
         self.network, self.scenes = network, scenes
         self.window_size, self.overlap, self.limit = window_size, overlap, limit
         self.margin = margin(network, window_size)

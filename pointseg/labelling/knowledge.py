@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pointseg import metrics
-from pointseg.imagery.rasters import Raster
+from pointseg.labelling.features import Imagery
 from pointseg.labelling.records import Pixel
 from pointseg.models.encoders import Level
 from pointseg.models.frozen import Head, set_layer
@@ -101,7 +101,7 @@ class Knowledge:
         sums = torch.zeros(len(names), self.width, dtype=torch.float64).index_add_(0, labels, means)
         return Moments(torch.bincount(labels, minlength=len(names)).double(), sums, self.products.clone())
 
-    def sample(self, labelled: Mapping[Pixel, str], scenes: Sequence[Raster]) -> tuple[Sample, list[str]]:
+    def sample(self, labelled: Mapping[Pixel, str], scenes: Sequence[Imagery]) -> tuple[Sample, list[str]]:
         """The known points for cross-validation, with the pieces of ground that are held out, and their classes."""
         known = [pixel for pixel in labelled if pixel in self.rows]
         names = sorted({labelled[pixel] for pixel in known})

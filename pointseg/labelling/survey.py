@@ -16,8 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from pointseg.imagery.rasters import Raster
-from pointseg.labelling.features import Features, Place
+from pointseg.labelling.features import Features, Imagery, Place
 from pointseg.labelling.knowledge import Fit
 from pointseg.labelling.records import Pixel
 from pointseg.models.frozen import Maps
@@ -42,7 +41,7 @@ class Answer:
 class Samples:
     """Of one scene: features (NaN never; zero where not looked yet) of the pixels step // 2 + i · step."""
 
-    def __init__(self, index: int, raster: Raster, features: Features, step: int) -> None:
+    def __init__(self, index: int, raster: Imagery, features: Features, step: int) -> None:
         self.index, self.raster, self.features, self.step = index, raster, features, step
         self.rows, self.cols = (np.arange(min(step // 2, size - 1), size, step) for size in raster.shape)
         shape = (len(self.rows), len(self.cols))
