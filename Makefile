@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint docs audit robustness fuzz mutants bench
+.PHONY: demo test lint docs audit robustness fuzz mutants bench evidence
 demo: $(VENV)/installed
 	rm -rf outputs/demo
 	$(BIN)/python -m pointseg.train experiment=demo hydra.run.dir=outputs/demo
@@ -16,6 +16,18 @@ test: lint docs
 bench: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
 	$(BIN)/python -m benchmarks --size full
+
+# The figures of README.md and docs/results.md; goes on where it was stopped. Five hours on two idle cores, most of them
+# `folds`. Where ImageNet's weights cannot be downloaded: make evidence ENCODER=mobilenet_v2-imagenet.pth
+ENCODER ?= default
+evidence: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
+	$(BIN)/python -m benchmarks alternatives areas smoothing --size full
+	$(BIN)/python -m pointseg.active dataset=aerial dataset.unlabeled=ignore model.weights=$(ENCODER) output=experiments/active
+	$(BIN)/python -m pointseg.train -m experiment=folds seed=0,1,2,3,4 model.weights=$(ENCODER)
+	$(BIN)/python -m pointseg.evaluate run=outputs/folds
+	$(BIN)/python -m pointseg.report sweep=outputs/folds
+	$(BIN)/python docs/results.py
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

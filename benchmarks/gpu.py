@@ -2,26 +2,32 @@
 
 Images per second of training (as in the row `training`) and of prediction's network, with and without torch.compile,
 against the network alone; the matrix rate is that of a large bf16 product on the same card, the fraction of it counts
-the network's own operations (torch's FlopCounterMode; a training step as three forwards).
+the network's own operations (torch's FlopCounterMode; a training step as three forwards). Then `model=frozen`:
+megapixels per second of filters, encoder (at two scales) and head in bf16, and the fraction of the encoder's speed.
 """
 
 import copy
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.common import Seconds, configuration, in_turn, median, number, ratio, synchronize, table, timed
 from benchmarks.training import SKIPPED, Loop, fit
 from pointseg.config import construct, parse
+from pointseg.models.frozen import frozen
+from pointseg.models.networks import fold_norms
 from pointseg.prediction.windows import probabilities
 from pointseg.training import runs
 from pointseg.types import Batch
 
 MATRIX = 8192
+ENCODERS, SIDE = ("mobilenet_v2", "resnet50"), 1024
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,10 @@ def run(size: Size, folder: Path) -> str | None:
     rate = matrix_rate()
     rows = [row for batch in size.batches for compiled in (False, True) for row in case(size, batch, compiled, rate)]
     head = ["batch", "compiled", "what", "images/s", "of the network alone", "of the matrix rate"]
-    return f"Measured matrix rate: {number(rate / 1e12)} Tflop/s in bf16.\n\n{table(head, rows)}"
+    frozen_head = ["encoder", "head", "Mpx/s", "of the encoder alone"]
+    features = [row for encoder in ENCODERS for row in frozen_case(encoder, SIDE, size.rounds, torch.device("cuda"))]
+    first = f"Measured matrix rate: {number(rate / 1e12)} Tflop/s in bf16.\n\n{table(head, rows)}"
+    return f"{first}\n{table(frozen_head, features)}"
 
 
 def matrix_rate() -> float:
@@ -111,3 +120,29 @@ def forward(network: torch.nn.Module, batch: Batch, steps: int, whole: bool) -> 
     seconds = timed(work)
     network.train()
     return seconds
+
+
+def frozen_case(encoder: str, side: int, rounds: int, device: torch.device) -> list[list[object]]:
+    """Of four images: a row without and one with a hidden layer."""
+    network = fold_norms(frozen(6, encoder, None, 2, "auto")).eval().to(device, memory_format=torch.channels_last)
+    images = torch.randint(0, 256, (4, 3, side, side), dtype=torch.uint8, device=device)
+
+    def pass_through(part: Callable[[Tensor], object]) -> Seconds:
+        def work() -> None:
+            with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+                part(images)
+            synchronize()
+
+        return timed(work)
+
+    rows: list[list[object]] = []
+    for head in ("linear", "hidden"):
+        if head == "hidden":
+            network.classifier.bend(128)
+            network.to(device)
+        samples = in_turn(
+            {"encoder": partial(pass_through, network.encoded), "whole": partial(pass_through, network)}, rounds
+        )
+        speed = images.shape[0] * side**2 / 1e6 / median(samples["whole"])
+        rows.append([encoder, head, number(speed), ratio(samples, "whole", "encoder", "wall")])
+    return rows

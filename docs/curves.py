@@ -1,4 +1,4 @@
-"""Tables and pictures of experiments/curves/results.csv: mean IoU over land cover against the number of points."""
+"""Tables and pictures of experiments/curves: mean IoU over land cover against the number of points, and seconds."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -134,6 +134,21 @@ def verdict(differences: "pd.Series[float]") -> str:
     if not abs(mean) > half:
         return f"open {_signed(differences)}"
     return f"{'yes' if mean > 0 else 'no'} {_signed(differences)}"
+
+
+def seconds(table: pd.DataFrame) -> str:
+    """From points to the map of a whole tile."""
+    names = NAMES | {"trained": "a network trained whole (`experiment=trained_field`)"}
+    lines = [
+        {
+            "200 points, 33.7 megapixels": names[row.contender],
+            "seconds": f"{row.seconds:.0f}",
+            "processor's seconds": f"{row.processor:.0f}",
+            "memory, MB": f"{row.megabytes:,.0f}",
+        }
+        for row in table.itertuples()
+    ]
+    return _markdown(pd.DataFrame(lines))
 
 
 def _signed(values: "pd.Series[float]") -> str:

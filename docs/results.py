@@ -1,4 +1,4 @@
-"""The tables of results in README.md and docs/results.md, from the runs in experiments/.
+"""The tables of results in README.md and docs/results.md, from the records in experiments/.
 
 python docs/results.py            # writes them
 python docs/results.py --check    # fails where a document differs from them
@@ -8,6 +8,8 @@ import re
 import sys
 from pathlib import Path
 
+import curves
+import labelled
 import pandas as pd
 from scipy import stats
 
@@ -50,60 +52,35 @@ def few_points(losses: dict[str, str], splits: dict[str, str]) -> pd.DataFrame:
     return pd.DataFrame(rows).fillna("–")
 
 
-CONTENDERS = {
-    "random forest, pixel values": "random forest on pixel values",
-    "random forest, scikit-image's features": "random forest on scikit-image's features",
-    "trained": "a network trained whole (`experiment=trained`)",
-    "both, `head=auto`": "frozen features (`experiment=best`)",
-}
+README = (
+    ("random forest, pixel values", "random forest on pixel values"),
+    ("random forest, scikit-image's features", "random forest on scikit-image's features"),
+    ("trained", "a network trained whole (`experiment=trained`)"),
+    ("filters, `head=auto`", "frozen filters, nothing to download (`model.encoder=null`)"),
+    ("both, `head=auto`", "frozen features (`experiment=best`)"),
+)
 
 
 def readme() -> str:
     """The test tiles' scores of the benchmark, and of the networks that are trained whole."""
-    table = pd.read_csv(ROOT / "benchmarks/alternatives.csv")
-    table = table[(table["footing"] == "aerial") & (table["how"] == "test")]
+    table = curves.chosen(curves.records(), "aerial", "test")
     trained = runs("folds")
     trained = trained[trained["loss"] == "balanced_partial_ce"]
     rows = []
-    for contender, words in CONTENDERS.items():
+    for contender, words in README:
         cells = {}
         for count in sorted(set(table["count"])):
             if contender == "trained":
-                value = trained[trained["budget"] == str(count)]["test_miou_land_cover"].mean()
+                budget = {2621: "0.01"}.get(count, str(count))
+                values = trained[trained["budget"] == budget]["test_miou_land_cover"]
             else:
-                value = table[(table["contender"] == contender) & (table["count"] == count)]["miou"].item()
-            cells[str(count)] = f"{value:.3f}"
+                values = table[(table["contender"] == contender) & (table["count"] == count)]["miou"]
+            cells["1 %" if count == 2621 else f"{count:,}"] = f"{values.mean():.3f}"
         rows.append({"points in each scene": words, **cells})
     return (
         "Mean IoU over the five land-cover classes of the aerial dataset, on tiles that no method has seen: four\n"
-        "folds, five draws of points each, scenes scaled to 512×512.\n\n"
-        + pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
+        "folds, scenes scaled to 512×512.\n\n" + pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
     )
-
-
-def beside() -> str:
-    """Within one scene, and on other imagery."""
-    table = pd.read_csv(ROOT / "benchmarks/alternatives.csv")
-    parts = []
-    for footing, how, words in (
-        ("within", "each class", "points of each class"),
-        ("monterey_dunes", "test", "points an image"),
-        ("obx_coast", "test", "points an image"),
-    ):
-        chosen = table[(table["footing"] == footing) & (table["how"] == how)]
-        if chosen.empty:
-            continue
-        wide = chosen.pivot(index="contender", columns="count", values="miou").reindex(
-            dict.fromkeys(chosen["contender"])
-        )
-        title = {"within": "Within a scene: tiles 1 and 2 of the aerial dataset, points of each alone"}.get(
-            footing, f"`{footing}`"
-        )
-        wide.columns = [f"{count} {words}" for count in wide.columns]
-        parts.append(
-            f"{title}.\n\n{wide.map('{:.3f}'.format).reset_index().to_markdown(index=False, disable_numparse=True)}"
-        )
-    return "\n\n".join(parts)
 
 
 def folds() -> str:
@@ -147,7 +124,19 @@ def coverage() -> str:
 TABLES = {
     "README.md": {"readme": readme},
     "docs/accuracy.md": {"coverage": coverage},
-    "docs/results.md": {"beside": beside, "folds": folds, "report": report},
+    "docs/results.md": {
+        "curves": lambda: curves.everywhere(curves.records()),
+        "claims": lambda: curves.claims(curves.records()),
+        "samplers": lambda: curves.samplers(curves.records()),
+        "seconds": lambda: curves.seconds(pd.read_csv(ROOT / "experiments/curves/seconds.csv")),
+        "active": lambda: labelled.scores(labelled.records()) + "\n\n" + labelled.verdict(labelled.records()),
+        "folds": folds,
+        "report": report,
+    },
+}
+PICTURES = {
+    "docs/alternatives.png": lambda: curves.picture(curves.records()),
+    "docs/labelled.png": lambda: labelled.picture(labelled.records()),
 }
 
 
@@ -163,9 +152,12 @@ def main() -> None:
             text = changed
         if "--check" not in sys.argv:
             file.write_text(text)
+    if "--check" not in sys.argv:
+        for name, draw in PICTURES.items():
+            draw().savefig(ROOT / name)
     if "--check" in sys.argv and outdated:
         sys.exit(
-            f"These tables differ from experiments/*/results.csv: {'; '.join(outdated)}. Run python docs/results.py."
+            f"These tables differ from the records in experiments/: {'; '.join(outdated)}. Run python docs/results.py."
         )
 
 

@@ -119,7 +119,7 @@ def test_links_lead_to_what_is_there() -> None:
 
 def test_a_table_that_is_not_that_of_its_runs_is_noticed(tmp_path: Path) -> None:
     documents = ("README.md", "docs/accuracy.md", "docs/results.md")
-    for name in (*documents, "docs/results.py", "benchmarks/alternatives.csv", "benchmarks/areas.csv"):
+    for name in (*documents, "docs/results.py", "docs/curves.py", "docs/labelled.py", "benchmarks/areas.csv"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     shutil.copytree(ROOT / "experiments", tmp_path / "experiments", ignore=shutil.ignore_patterns("*.png", "*.jsonl"))

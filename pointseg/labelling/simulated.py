@@ -172,6 +172,7 @@ def active(cfg: DictConfig, folder: Path) -> pd.DataFrame:
 
     Raises InputError for a way or group that there is none of.
     """
+    logging.getLogger("pointseg.training.head").setLevel(logging.WARNING)  # it speaks at each fit
     if unknown := set(cfg.ways) - set(WAYS):
         raise InputError(f"ways: {unknown.pop()} is none; there are {', '.join(WAYS)}.")
     nodes = values(cfg, "dataset", "model")
