@@ -198,6 +198,7 @@ def open_rasters(
 
 def _describe(name: str, file: Path, asked: Sequence[int] | None, said: dict[str, int]) -> Raster:
     stored = describe(file)
+    _say_further(stored, said)
     numbers, transparent = chosen_bands(stored, asked, said)
     unknown = (0.0,) * len(numbers)
     scales, offsets = zip(*stored.tags(numbers), strict=True)
@@ -206,6 +207,13 @@ def _describe(name: str, file: Path, asked: Sequence[int] | None, said: dict[str
     # Where an "alpha" band is one of data, it masks nothing.
     masked = set(transparent) == set(stored.alpha)
     return Raster(name, file, stored.shape, bands, stored.crs, stored.transform, stored, masked=masked)
+
+
+def _say_further(stored: Stored, said: dict[str, int]) -> None:
+    if stored.further:
+        names = f"{stored.further[0]}{' and so on' if len(stored.further) > 1 else ''}"
+        remark = f"holds {len(stored.further)} more images, which are not read; to have one of them, name it as {names}"
+        said[remark] = said.get(remark, 0) + 1
 
 
 def _check_alike(raster: Raster, first: Raster) -> None:

@@ -29,7 +29,7 @@ from pointseg.maps import formats
 from pointseg.prediction import load
 from pointseg.prediction.smoothing import smoothed
 from pointseg.prediction.trained import Trained
-from pointseg.prediction.windows import predict_scene, strips
+from pointseg.prediction.windows import cover, predict_scene, strips
 from pointseg.types import IGNORE, Points, Window
 
 log = logging.getLogger(__name__)
@@ -219,18 +219,24 @@ def _predict_strips(model: Trained, raster: Raster, settings: Settings, folder: 
         wanted=lambda window: bool(raster.valid(window).any()),
         chosen=chosen,
     )
+    across = len(cover(raster.shape[1], settings.window_size, settings.overlap))
     pending = next(blocks, None)
-    for i in progress.over(chosen, f"predicting {raster.id}", "strip"):
-        first, last = rows[i]
-        strip = np.zeros((layers, last - first, raster.shape[1]), np.uint8)
-        strip[0] = IGNORE
-        while pending is not None and pending[0].row == first:
-            window, values = pending
-            columns = slice(window.col, window.col + window.width)
-            strip[:, :, columns] = _layers(values, layers)
-            pending = next(blocks, None)
-        _mask(strip, raster, first)
-        _save(_strip_file(folder, i), strip)
+    with progress.steps(len(chosen) * across, f"predicting {raster.id}", "window") as done:
+        for i in chosen:
+            first, last = rows[i]
+            strip = np.zeros((layers, last - first, raster.shape[1]), np.uint8)
+            strip[0] = IGNORE
+            empty = across
+            while pending is not None and pending[0].row == first:
+                window, values = pending
+                columns = slice(window.col, window.col + window.width)
+                strip[:, :, columns] = _layers(values, layers)
+                pending = next(blocks, None)
+                empty -= 1
+                done()
+            _mask(strip, raster, first)
+            _save(_strip_file(folder, i), strip)
+            done(empty)
 
 
 def _layers(values: Tensor, layers: int) -> Layers:

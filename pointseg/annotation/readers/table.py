@@ -50,7 +50,12 @@ def read(file: Path, content: bytes, columns: Columns) -> Labels:
 
     Decimal commas are read where commas do not separate. Raises InputError naming the line that is unlike its header.
     """
-    table = _table(file, content)
+    return labels_of(_table(file, content), columns)
+
+
+def labels_of(table: Table, columns: Columns) -> Labels:
+    """See `read`."""
+    file = table.file
     if table.column("axis-2"):
         raise InputError(f"{file}: has points in three dimensions (axis-0 to axis-2); save those of one image.")
     column = None if columns.column is None else column_of(file, list(map(str, table.rows)), columns.column)
@@ -94,7 +99,7 @@ def _table(file: Path, content: bytes) -> Table:
     header = [LINE, *rows[0][1:]]
     while not header[-1]:  # lines that end in a separator
         header.pop()
-    _check_header(file, header)
+    check_header(file, header)
     if beyond := next((row for row in rows[1:] if any(row[len(header) :])), None):
         raise InputError(
             f"{file}, line {beyond[0]}: has {len(beyond) - 1} cells, and the header {len(header) - 1}; is there a "
@@ -113,7 +118,7 @@ def _decoded(file: Path, content: bytes) -> str:
         raise InputError(f"{file}, line {line}: is not in UTF-8; save it as CSV in UTF-8.") from error
 
 
-def _check_header(file: Path, header: Sequence[str]) -> None:
+def check_header(file: Path, header: Sequence[str]) -> None:
     """Names of places are read in any case, so two of one name are two answers to one question."""
     places = {name for pair in (*PIXELS, *DEGREES, *MAP) for name in pair} | {*WKT, "scene"}
     lowered = [name.casefold() for name in header]
