@@ -22,7 +22,7 @@ import torch
 from rasterio.errors import RasterioIOError
 
 from pointseg.errors import InputError
-from tests.cases import imagery, points
+from tests.cases import formats, imagery, more_points, points  # noqa: F401 (which add theirs to the others')
 from tests.ground import Build, Site, journey
 
 DOCUMENT = Path(__file__).parent.parent / "docs/reliability.md"

@@ -1,5 +1,6 @@
 """A file appears under its name whole or not at all."""
 
+import errno
 import logging
 import os
 from collections.abc import Iterator
@@ -32,6 +33,8 @@ def writing(file: Path, remedy: str = "make room, or choose another folder", sha
         partial.replace(file)
     except (OSError, RasterioError, RuntimeError) as error:  # torch's and pyogrio's are RuntimeErrors
         reason = getattr(error, "strerror", None) or error
+        if getattr(error, "errno", None) == errno.ENAMETOOLONG:
+            remedy = "give the image that it is named after a shorter name"
         raise InputError(f"{file}: cannot be written ({reason}); {remedy}.") from error
     finally:
         with suppress(OSError):  # of a name that cannot be: the error above says it

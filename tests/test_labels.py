@@ -21,6 +21,7 @@ from pointseg.imagery.paths import TAG, find
 from pointseg.imagery.rasters import open_rasters
 from pointseg.suggestions.margin import Rules, choose
 from pointseg.types import Dataset
+from tests.cases import more_points  # noqa: F401 (adds its own to CASES)
 from tests.cases.points import CASES, SPLIT, Told, outcome
 from tests.site import CRS, ORIGIN, frame, write_image
 from tests.support.field_points import reader

@@ -78,6 +78,7 @@ class Given:
         placed = self._placed(named, table["name"].to_numpy(object), scenes)
         outside = table.drop(placed["line"].unique())
         drawn = self._of_shapes(placed.assign(valid=places.valid(placed, scenes)))
+        _check_found(drawn, scenes)
         why = wording.elsewhere(outside, places.exchanged(named, outside.index.to_numpy(), scenes), scenes)
         used = self._by_rules(listed, outside, why, drawn, scenes)
         unnamed = total - len(table)
@@ -168,6 +169,19 @@ class Given:
             raise InputError(f"{found}. Mend the file, or leave them out with annotation.{rule}=skip.")
         if count:
             log.warning("%s. They are left out.", found)
+
+
+def _check_found(placed: pd.DataFrame, scenes: Sequence[Raster]) -> None:
+    """Raises InputError where most labels of a class lie on values that only seem to hold no data."""
+    found = sorted({value for scene in scenes if scene.bands.sought for value in scene.bands.nodata})
+    shares = placed.groupby("name")["valid"].mean()
+    lost = shares[shares < 0.5].index.tolist()
+    if found and lost:
+        raise InputError(
+            f"Most labels of {', '.join(lost)} lie on pixels without data. No header says that the values "
+            f"{', '.join(f'{value:g}' for value in found)} hold none; they were taken so, as they lie far from the "
+            "others. If they are data, give dataset.nodata=[]; if not, remove these labels."
+        )
 
 
 def _plain(labels: Labels) -> pd.DataFrame:

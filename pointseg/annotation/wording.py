@@ -28,7 +28,7 @@ def labels(table: pd.DataFrame) -> str:
 
 def elsewhere(outside: pd.DataFrame, exchanged: int, scenes: Sequence[Raster]) -> str:
     """Why labels may lie in no scene. exchanged: of them, see `places.exchanged`."""
-    if exchanged:
+    if exchanged > len(outside) / 2:  # of pixels, some may by chance
         return (
             f"with x and y (or longitude and latitude, row and column) exchanged, {exchanged} of these {len(outside)} "
             f"would lie in one: exchange them in the file; {extents(scenes)}"

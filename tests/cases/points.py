@@ -1302,7 +1302,8 @@ def coco_of_masks(folder: Path) -> Told:
 
 @case
 def the_second_page_of_a_tiff(folder: Path) -> Told:
-    pages = [Image.fromarray(np.zeros((*side, 3), np.uint8)) for side in ((9, 9), SHAPE)]
+    rng = np.random.default_rng(0)
+    pages = [Image.fromarray(rng.integers(0, 255, (*side, 3), np.uint8)) for side in ((9, 9), SHAPE)]
     pages[0].save(folder / "pages.tif", save_all=True, append_images=pages[1:])
     in_pixels().to_csv(folder / "p.csv", index=False)
     return told(folder, "p.csv", {"pages_2": CLICKS}, f"GTIFF_DIR:2:{folder}/pages.tif")

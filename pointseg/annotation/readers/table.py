@@ -25,6 +25,7 @@ DEGREES = (("lon", "lat"), ("longitude", "latitude"), ("long", "lat"), ("lng", "
 MAP = (("x", "y"), ("easting", "northing"), ("point_x", "point_y"), ("xcoord", "ycoord"))
 WKT = ("wkt", "geometry", "geom")
 BEFORE = re.compile(r"#|sep=.\s*$")  # comments, and what Excel says of its separator
+SHOWN = 40  # characters of a cell in a message
 LINE = "line of the file"  # of each row, beside the columns of the file itself
 
 
@@ -172,5 +173,5 @@ def _numbers(table: Table, column: str) -> np.ndarray:
     if len(odd := np.flatnonzero(~np.isfinite(numbers))):
         text, line = table.rows[column].iloc[odd[0]], table.rows[LINE].iloc[odd[0]]
         advice = "; write degrees as decimals, as in 55.2708" if set(text) & set("°'′\"″NSEW") else ""
-        raise InputError(f"{table.file}, line {line}: {column} is {text!r}, not a number{advice}.")
+        raise InputError(f"{table.file}, line {line}: {column} is {text[:SHOWN]!r}, not a number{advice}.")
     return numbers
