@@ -26,8 +26,8 @@ from tests.cases import formats, imagery, more_points, points  # noqa: F401 (whi
 from tests.ground import Build, Site, journey
 
 DOCUMENT = Path(__file__).parent.parent / "docs/reliability.md"
-BEFORE = """Before a run read every file by its own bands, units and values without data (commit 8092e30, with the cases of
-today and this command), the first 82 inputs of images gave 31 right maps, 5 clear refusals, 43 wrong maps and 2
+BEFORE = """Before a run read every file by its own bands, units and values without data (commit 8092e30, with the cases
+of today and this command), the first 82 inputs of images gave 31 right maps, 5 clear refusals, 43 wrong maps and 2
 tracebacks; one cannot be written here. A run with 255 classes took more memory than there was."""
 RIGHT = 0.9  # of the pixels of each class
 
