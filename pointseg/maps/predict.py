@@ -22,7 +22,7 @@ from pointseg import processes, progress
 from pointseg.config import read
 from pointseg.datasets.field import kept_points
 from pointseg.errors import Faults, InputError
-from pointseg.files import writing
+from pointseg.files import alone, writing
 from pointseg.imagery.paths import find, stamp
 from pointseg.imagery.rasters import Raster, open_rasters
 from pointseg.maps import formats
@@ -153,6 +153,11 @@ def predict_map(model: Trained, raster: Raster, file: Path, settings: Settings) 
             "remove it or choose another output."
         )
     folder = _folder(file, key)
+    with alone(folder, str(processes.rank())):
+        return _made(model, raster, file, settings, folder, key)
+
+
+def _made(model: Trained, raster: Raster, file: Path, settings: Settings, folder: Path, key: str) -> bool:
     rows = strips(raster.shape[0], settings.window_size, settings.overlap)
     mine = _share(len(rows))
     missing = [i for i in mine if not _strip_file(folder, i).exists()]
@@ -164,6 +169,7 @@ def predict_map(model: Trained, raster: Raster, file: Path, settings: Settings) 
         return False
     while not all(_strip_file(folder, i).exists() for i in range(len(rows))):
         time.sleep(0.5)  # other processes are at theirs
+    outputs = output_files(file, settings)
     formats.write(
         outputs, folder, [_strip_file(folder, i) for i in range(len(rows))], model, raster, key, settings.sieve
     )
