@@ -81,5 +81,9 @@ def reading(file: Path, what: str, remedy: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        reason = " ".join([f"{type(error).__name__}:", *str(error).split()])[:REASON]
+        # GDAL's own words lie beneath those of a library that says no more than that they do.
+        cause: BaseException = error
+        while cause.__cause__ is not None and "previous exception" in str(cause):
+            cause = cause.__cause__
+        reason = " ".join([f"{type(error).__name__}:", *str(cause).split()])[:REASON]
         raise InputError(f"{file}: cannot be read as {what} ({reason}); {remedy}") from error

@@ -1,7 +1,9 @@
 """A file appears under its name whole or not at all."""
 
+import errno
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,10 +34,30 @@ def writing(file: Path, remedy: str = "make room, or choose another folder", sha
         partial.replace(file)
     except (OSError, RasterioError, RuntimeError) as error:  # torch's and pyogrio's are RuntimeErrors
         reason = getattr(error, "strerror", None) or error
+        if getattr(error, "errno", None) == errno.ENAMETOOLONG:
+            remedy = "give the image that it is named after a shorter name"
         raise InputError(f"{file}: cannot be written ({reason}); {remedy}.") from error
     finally:
         with suppress(OSError):  # of a name that cannot be: the error above says it
             partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(folder: Path, name: str) -> Iterator[None]:
+    """Raises InputError where another process is within it for the same folder and name. (Not on Windows.)"""
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    with (folder / f"{name}.lock").open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"{folder}: another process is at work here; wait until it has ended.") from error
+        except OSError:  # a file system without locks
+            log.debug("%s: cannot be locked", folder)
+        yield
 
 
 def for_gis(frame: geopandas.GeoDataFrame) -> geopandas.GeoDataFrame:

@@ -106,7 +106,9 @@ def composed(name: str, *overrides: str) -> DictConfig:
 
 
 def quoted(path: Path) -> str:
-    return f"'{path}'"
+    """For Hydra's grammar."""
+    text = str(path).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{text}'"
 
 
 def train_on(site: Site, *overrides: str, run: str = "run") -> Path:
@@ -133,12 +135,9 @@ def map_of(site: Site, run: Path, image: str, *overrides: str) -> np.ndarray:
     """The classes of the map, by their number in CLASSES; 255 where it has no data."""
     from pointseg.maps.predict import predict
 
-    output = site.folder / f"{run.stem}_{Path(image).stem}.tif"
-    predict(
-        composed(
-            "predict", f"run={quoted(run)}", f"input={quoted(site.folder / image)}", f"output={output}", *overrides
-        )
-    )
+    output, listed = site.folder / f"{run.stem}_{len(list(site.folder.iterdir()))}.tif", site.folder / "input.txt"
+    listed.write_text(str(site.folder / image))  # names may be such as Hydra refuses
+    predict(composed("predict", f"run={quoted(run)}", f"input='@{listed}'", f"output={output}", *overrides))
     with rasterio.open(output) as dataset:
         return np.asarray(dataset.read(1))
 

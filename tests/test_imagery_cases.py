@@ -14,6 +14,7 @@ from pointseg.imagery.rasters import open_rasters, reduced
 from pointseg.prediction.trained import bands_of, load_run
 from pointseg.suggestions.suggest import suggest
 from pointseg.types import Window
+from tests.cases import formats  # noqa: F401 (adds its own to CASES)
 from tests.cases.imagery import CASES, EDGE, holed, tagged, two_of_four
 from tests.ground import SHAPE, Site, accuracy, composed, journey, map_of, train_on, truth
 
@@ -24,6 +25,10 @@ REFUSED = {
     "no band named": r"dataset\.bands",
     "another, scale than none": r"b\.tif: band 1 .*0\.0001.* 1\.",
     "points in degrees on a transform without a CRS": r"a\.tif.*points\.csv",
+    "a band that is, NaN alone": r"a\.tif.* band 4.*\[1,2,3\]",
+    "an image that is, 0 alone": r"a\.tif.*0\.0, 0\.0, 0\.0",
+    "half of the ground is 0 in, two bands": r"bare.* 0 .*dataset\.nodata=\[\]",
+    "called, in 240 letters": "shorter name",
     "number, 255": "255 classes",
     "number, 280": "280 classes",
 }
@@ -43,6 +48,7 @@ CHOSEN = [
         "a few ships on SAR amplitude, one band",
     ),
     *("a class a hundred times as bright as two others", "another, offset", "two offsets among the images of training"),
+    *("two values alone", "zeros that are said to be data", "called, with a dollar"),
     *("EXIF, 3", "EXIF, 6", "a world file", "an engineering CRS of image and points", "ground control points alone"),
 ]
 ALL = {name: build for cases in CASES.values() for name, build in cases.items()}

@@ -164,7 +164,8 @@ def act(session: Session, step: str, value: int) -> None:
 def test_plain_pictures_are_labelled_in_rows_and_columns(tmp_path: Path) -> None:
     (tmp_path / "site").mkdir()
     for name in ("a", "b"):
-        Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(tmp_path / f"site/{name}.png")
+        grey = np.arange(30 * 40 * 3, dtype=np.uint16).reshape(30, 40, 3) % 251
+        Image.fromarray(grey.astype(np.uint8)).save(tmp_path / f"site/{name}.png")
     (tmp_path / "field.csv").write_text("note,scene,row,col,class\nold one,b,3,4,sand\n")
     session = begun(tmp_path, "field.csv")
     number = session.place(Pixel(0, 10, 11), "grass")

@@ -21,6 +21,7 @@ from pointseg.imagery.paths import TAG, find
 from pointseg.imagery.rasters import open_rasters
 from pointseg.suggestions.margin import Rules, choose
 from pointseg.types import Dataset
+from tests.cases import more_points  # noqa: F401 (adds its own to CASES)
 from tests.cases.points import CASES, SPLIT, Told, outcome
 from tests.site import CRS, ORIGIN, frame, write_image
 from tests.support.field_points import reader
@@ -34,6 +35,20 @@ def test_every_label_has_its_place_and_class_or_is_refused_in_a_sentence(
 ) -> None:
     word, wanted, reason = outcome(case, tmp_path)
     assert word == wanted, reason
+
+
+def test_labels_outside_that_would_lie_inside_with_x_and_y_exchanged_are_counted(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.tif")
+    rasters = open_rasters({"a": tmp_path / "a.tif"})
+    table = frame([(3, 4, "sand"), (50, 60, "water"), (90, 100, "sand"), (500, 4, "sand")]).to_crs("EPSG:4326")
+    x, y, turned = table.geometry.x, table.geometry.y, np.array([False, True, True, False])
+    wrong = pd.DataFrame({"x": np.where(turned, y, x), "y": np.where(turned, x, y), "class": table["class"]})
+    wrong[:2].to_csv(tmp_path / "p.csv", index=False)
+    wrong[2:].to_csv(tmp_path / "q.csv", index=False)
+    files = [tmp_path / "p.csv", tmp_path / "q.csv"]
+    with pytest.raises(InputError, match=r"3 points lie in no scene.* 2 of these 3 "):
+        reader(crs="EPSG:4326", outside="refuse").read(files, rasters)
+    assert reader(crs="EPSG:4326").read(files, rasters)[["row", "col"]].to_numpy().tolist() == [[3, 4]]
 
 
 def write_shapes(file: Path, pixels: dict[str, list[shapely.Geometry]]) -> None:

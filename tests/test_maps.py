@@ -145,6 +145,22 @@ def test_what_was_killed_goes_on_and_ends_the_same(tmp_path: Path, caplog: pytes
     assert not list(tmp_path.glob("*.partial"))
 
 
+def test_a_map_that_another_process_makes_is_left_to_it(tmp_path: Path) -> None:
+    scene, _ = raster(tmp_path)
+    predict_map(model(), scene, tmp_path / "whole.tif", SMALL)
+    refused = []
+
+    def meanwhile(images: Tensor) -> Tensor:
+        with pytest.raises(InputError, match=r"map\.tif.*partial") as error:
+            predict_map(model(), scene, tmp_path / "map.tif", SMALL)
+        refused.append(error)
+        return by_colour(images)
+
+    assert predict_map(model(meanwhile), scene, tmp_path / "map.tif", SMALL)
+    assert refused
+    assert (band(tmp_path / "map.tif") == band(tmp_path / "whole.tif")).all()
+
+
 def test_a_finished_map_is_left_and_a_foreign_file_never_overwritten(tmp_path: Path) -> None:
     scene, _ = raster(tmp_path)
     predict_map(model(), scene, tmp_path / "map.tif", SMALL)

@@ -163,3 +163,18 @@ def test_a_file_whose_every_pixel_costs_a_gigabyte_is_refused(tmp_path: Path) ->
         pass
     with pytest.raises(InputError, match=r"a\.tif: .*1×536,870,912"):
         open_rasters({"a": tmp_path / "a.tif"})
+
+
+def test_pages_that_are_not_read_are_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    pages = [Image.fromarray(np.arange(27 * 9, dtype=np.uint8).reshape(9, 9, 3) // value) for value in (1, 2, 3)]
+    for name in "ab":
+        pages[0].save(tmp_path / f"{name}.tif", save_all=True, append_images=pages[1:])
+    open_rasters({name: tmp_path / f"{name}.tif" for name in "ab"})
+    (message,) = caplog.messages
+    assert "GTIFF_DIR:2:" in message
+    (second,) = open_rasters(
+        {"a": Path(message[message.index("GTIFF_DIR") :].split()[0].replace("<file>", f"{tmp_path}/a.tif"))}
+    )
+    assert (second.image(Window(0, 0, 9, 9)) == np.asarray(pages[1])).all()
+    assert len(caplog.messages) == 1

@@ -78,15 +78,15 @@ class Given:
         placed = self._placed(named, table["name"].to_numpy(object), scenes)
         outside = table.drop(placed["line"].unique())
         drawn = self._of_shapes(placed.assign(valid=places.valid(placed, scenes)))
-        used = self._by_rules(listed, outside, drawn, scenes)
+        _check_found(drawn, scenes)
+        why = wording.elsewhere(outside, places.exchanged(named, outside.index.to_numpy(), scenes), scenes)
+        used = self._by_rules(listed, outside, why, drawn, scenes)
         unnamed = total - len(table)
         if used.empty:
-            why = (
-                f"Is the CRS right? {wording.extents(scenes)}." if len(outside) else "Fill in their column of classes."
-            )
+            advice = f"Is the CRS right? {why}." if len(outside) else "Fill in their column of classes."
             raise InputError(
                 f"{listed}: none of its {total} labels can be used: {unnamed} have no class, {len(outside)} lie in no "
-                f"scene. {why}"
+                f"scene. {advice}"
             )
         log.info(
             "%s: %d labels, %d without a class, %d outside; %d labelled pixels in %d of %d scenes",
@@ -146,17 +146,16 @@ class Given:
         return placed[drawn | ~placed["shape"]]
 
     def _by_rules(
-        self, files: str, outside: pd.DataFrame, placed: pd.DataFrame, scenes: Sequence[Raster]
+        self, files: str, outside: pd.DataFrame, why: str, placed: pd.DataFrame, scenes: Sequence[Raster]
     ) -> pd.DataFrame:
         """The pixels that can be used, each once; the others are left out or refused, as the rules say."""
         valid = placed["valid"].to_numpy()
         unique = placed[valid].drop_duplicates(["scene", "row", "col", "name"], ignore_index=True)
         contradicting = unique.duplicated(["scene", "row", "col"], keep=False) | unique["contested"]
         without, contrary = placed[~valid], unique[contradicting]
-        nowhere = f"in no scene ({wording.extents(scenes)})"
         with Faults() as faults:
             for rule, found, where, listing in (
-                ("outside", outside, nowhere, wording.labels(outside)),
+                ("outside", outside, f"in no scene ({why})", wording.labels(outside)),
                 ("nodata", without, "on pixels without data", wording.pixels(without, scenes)),
                 ("contradicting", contrary, "where another class is given too", wording.pixels(contrary, scenes)),
             ):
@@ -170,6 +169,19 @@ class Given:
             raise InputError(f"{found}. Mend the file, or leave them out with annotation.{rule}=skip.")
         if count:
             log.warning("%s. They are left out.", found)
+
+
+def _check_found(placed: pd.DataFrame, scenes: Sequence[Raster]) -> None:
+    """Raises InputError where most labels of a class lie on values that only seem to hold no data."""
+    found = sorted({value for scene in scenes if scene.bands.sought for value in scene.bands.nodata})
+    shares = placed.groupby("name")["valid"].mean()
+    lost = shares[shares < 0.5].index.tolist()
+    if found and lost:
+        raise InputError(
+            f"Most labels of {', '.join(lost)} lie on pixels without data. No header says that the values "
+            f"{', '.join(f'{value:g}' for value in found)} hold none; they were taken so, as they lie far from the "
+            "others. If they are data, give dataset.nodata=[]; if not, remove these labels."
+        )
 
 
 def _plain(labels: Labels) -> pd.DataFrame:

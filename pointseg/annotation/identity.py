@@ -107,8 +107,10 @@ def elsewhere(rasters: Sequence[Raster]) -> Callable[[Place], list[Place]]:
 def shown_before(placed: pd.DataFrame, rasters: Sequence[Raster]) -> np.ndarray:
     """Which of the pixels (line, scene, row, col) lie on ground that an earlier raster shows of the same label."""
     found = np.zeros(len(placed), bool)
-    scenes = placed.groupby("line")["scene"].unique()
-    pairs = {(i, j) for several in scenes for i in several for j in several if i < j}
+    scenes = placed[["line", "scene"]].drop_duplicates()
+    several = scenes[scenes.duplicated("line", keep=False)]
+    both = several.merge(several, on="line")[["scene_x", "scene_y"]].drop_duplicates()
+    pairs = [(i, j) for i, j in both.itertuples(index=False) if i < j]
     lines, scene = placed["line"].to_numpy(), placed["scene"].to_numpy()
     for i, j in sorted(pairs):
         shared = np.flatnonzero((scene == j) & np.isin(lines, lines[scene == i]))

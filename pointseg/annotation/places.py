@@ -3,7 +3,7 @@
 import itertools
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import geopandas
 import numpy as np
@@ -183,6 +183,22 @@ def _in_crs(labels: Labels, scene: Raster) -> Geometries:
     if frame.crs.equals(scene.crs, ignore_axis_order=True):
         return np.asarray(frame.geometry)
     return np.asarray(frame.to_crs(scene.crs).geometry)
+
+
+def exchanged(labels: Sequence[Labels], outside: Int[np.ndarray, "n"], scenes: Sequence[Raster]) -> int:
+    """How many of the labels that lie in no scene would lie in one if their x and y were exchanged.
+
+    outside: their lines, counted through all files.
+    """
+    found, first = 0, 0
+    for part in labels:
+        lines = outside[(outside >= first) & (outside < first + len(part.frame))] - first
+        frame = part.frame.iloc[lines]
+        turned = frame.set_geometry(shapely.transform(frame.geometry.to_numpy(), lambda xy: xy[:, ::-1]), crs=frame.crs)
+        places = find(replace(part, frame=turned), scenes)
+        found += len({line for place in places for line in place.lines})
+        first += len(part.frame)
+    return found
 
 
 def extent(scene: Raster) -> tuple[float, float, float, float]:

@@ -26,6 +26,16 @@ def labels(table: pd.DataFrame) -> str:
     return _listed(shown, len(table))
 
 
+def elsewhere(outside: pd.DataFrame, exchanged: int, scenes: Sequence[Raster]) -> str:
+    """Why labels may lie in no scene. exchanged: of them, see `places.exchanged`."""
+    if exchanged > len(outside) / 2:  # of pixels, some may by chance
+        return (
+            f"with x and y (or longitude and latitude, row and column) exchanged, {exchanged} of these {len(outside)} "
+            f"would lie in one: exchange them in the file; {extents(scenes)}"
+        )
+    return extents(scenes)
+
+
 def _listed(shown: Sequence[str], total: int) -> str:
     return ", ".join(shown) + (", …" if total > len(shown) else "")
 

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 Name = str | int | float | bool | None
 KEPT = ["row", "col", "name", "split"]
+SHOWN = 10  # classes that a message lists
 FEW = 3  # points of a class, below which it is asked about
 HELD_OUT = {"train": "", "val": " (val)", "test": " (test)"}
 """What is added to a scene's id in each split: the points of one scene are divided between them."""
@@ -188,21 +189,26 @@ def _palette(classes: Mapping[Name, str] | Sequence[Name] | None, names: Sequenc
 def _warn(table: pd.DataFrame, split: np.ndarray) -> None:
     """Say what was held out, and name classes with so few points that they may be slips of the pen."""
     counts = table["name"][split == "val"].value_counts()
-    log.info("Held out for validation: %d points (%s)", counts.sum(), ", ".join(f"{k} {n}" for k, n in counts.items()))
+    listed = _shown([f"{name} {n}" for name, n in counts.items()])
+    log.info("Held out for validation: %d points (%s)", counts.sum(), listed)
     totals = table["name"].value_counts()
-    if absent := sorted(set(totals.index) - set(counts.index)):
+    if absent := _shown(sorted(set(totals.index) - set(counts.index))):
         log.warning(
             "No point is held out of %s: where the map shows it at a held-out point, its IoU counts as 0, and else it "
             "has none.",
-            ", ".join(absent),
+            absent,
         )
-    if weak := [f"{name} ({n})" for name, n in counts.items() if 0 < n < FEW]:
-        log.warning("Few points are held out of %s: the scores of these classes say little.", ", ".join(weak))
-    if few := [f"{name} ({n})" for name, n in totals.items() if n < FEW]:
+    if weak := _shown([f"{name} ({n})" for name, n in counts.items() if 0 < n < FEW]):
+        log.warning("Few points are held out of %s: the scores of these classes say little.", weak)
+    if few := _shown([f"{name} ({n})" for name, n in totals.items() if n < FEW]):
         log.warning(
             "Classes of fewer than %d points: %s. Slips of the pen? Name the classes meant in dataset.classes.",
-            *(FEW, ", ".join(few)),
+            *(FEW, few),
         )
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def kept_points(folder: Path, raster: Raster) -> pd.DataFrame:

@@ -38,25 +38,31 @@ def hold_out(table: pd.DataFrame, ids: Sequence[str], blocks: Blocks) -> np.ndar
     """
     block_of = _block_of(table, ids, blocks.side)
     drawn = {place: _uniform(f"{blocks.seed}/{place}") for place in set(block_of)}
-    split = pd.Series("train", table.index)
+    lines_of = block_of.reset_index(drop=True).groupby(block_of.to_numpy()).indices
+    labels, classes = pd.factorize(table["name"])
+    left = np.bincount(labels, minlength=len(classes))  # of each class in training
+    split = np.full(len(table), "train")
     start = 0.0
     for name, share in blocks.shares.items():
-        within = [place for place, value in drawn.items() if start <= value < start + share]
+        within = {place for place, value in drawn.items() if start <= value < start + share}
         # Of few blocks perhaps none: then the nearest one to the share that may go.
-        nearest = sorted(set(drawn) - set(within), key=drawn.__getitem__) if share else []
+        nearest = sorted(set(drawn) - within, key=drawn.__getitem__) if share else []
+        held = False
         for place in [*sorted(within), *nearest]:
-            if place not in within and (split == name).any():
+            if place not in within and held:
                 break
-            members = block_of == place
-            if set(table["name"][members]) <= set(table["name"][~members & (split == "train").to_numpy()]):
-                split[members] = name
+            lines = lines_of[place]
+            own = np.bincount(labels[lines], minlength=len(classes))
+            remaining = left - own * (split[lines[0]] == "train")
+            if (remaining[own > 0] > 0).all():
+                split[lines], left, held = name, remaining, True
         start += share
-    if not (split == "val").any():
+    if "val" not in split:
         raise InputError(
             f"{len(table)} labelled pixels in {len(drawn)} blocks: none can be held out for validation without taking "
             "the last of a class from training; label more points, or lower dataset.block."
         )
-    return np.asarray(split, str)
+    return split
 
 
 def _block_of(table: pd.DataFrame, ids: Sequence[str], side: int) -> "pd.Series[str]":

@@ -198,6 +198,7 @@ def open_rasters(
 
 def _describe(name: str, file: Path, asked: Sequence[int] | None, said: dict[str, int]) -> Raster:
     stored = describe(file)
+    _say_further(stored, said)
     numbers, transparent = chosen_bands(stored, asked, said)
     unknown = (0.0,) * len(numbers)
     scales, offsets = zip(*stored.tags(numbers), strict=True)
@@ -206,6 +207,13 @@ def _describe(name: str, file: Path, asked: Sequence[int] | None, said: dict[str
     # Where an "alpha" band is one of data, it masks nothing.
     masked = set(transparent) == set(stored.alpha)
     return Raster(name, file, stored.shape, bands, stored.crs, stored.transform, stored, masked=masked)
+
+
+def _say_further(stored: Stored, said: dict[str, int]) -> None:
+    if stored.further:
+        names = f"{stored.further[0]}{' and so on' if len(stored.further) > 1 else ''}"
+        remark = f"holds {len(stored.further)} more images, which are not read; to have one of them, name it as {names}"
+        said[remark] = said.get(remark, 0) + 1
 
 
 def _check_alike(raster: Raster, first: Raster) -> None:
@@ -302,6 +310,7 @@ def _measured(rasters: Sequence[Raster], nodata: Sequence[float] | None) -> list
     missing = {value for raster in some for value in raster.file_of.nodata if value is not None} | set(bands.nodata)
     bands = replace(bands, strict=isolated(missing, [block for _, block in blocks]))
     blocks = [(raster, block) for raster, (_, block) in zip(_by(bands, [r for r, _ in blocks]), blocks, strict=True)]
+    _check_bands([block for _, block in blocks], bands, str(rasters[0].file))
     _say_partly(blocks)
     return _by(measured(bands, _values(blocks), str(rasters[0].file)), rasters)
 
@@ -331,6 +340,25 @@ def _found(rasters: Sequence[Raster], count: int) -> tuple[float, ...]:
             *(rasters[0].file if len(rasters) == 1 else "Images", value, 100 * share),
         )
     return tuple(found)
+
+
+def _check_bands(blocks: Sequence[Block], bands: Bands, file: str) -> None:
+    """Raises InputError where a band holds nothing at all: no pixel could be used for want of it."""
+    empty = [_is_empty(blocks, band) for band in range(len(bands))]
+    if any(empty) and not all(empty):
+        without, others = (
+            ",".join(str(number) for number, none in zip(bands.numbers, empty, strict=True) if none == wanted)
+            for wanted in (True, False)
+        )
+        raise InputError(
+            f"{file}: no data was found in band {without}; leave it out, as with dataset.bands=[{others}]."
+        )
+
+
+def _is_empty(blocks: Sequence[Block], band: int) -> bool:
+    values = np.concatenate([block.values[band].ravel() for block in blocks])
+    lacking = all(block.lacking[band].all() for block in blocks)
+    return bool((~(np.abs(values) < NEVER)).all() or (lacking and (values == values[0]).all()))
 
 
 def _say_partly(blocks: Sequence[tuple[Raster, Block]]) -> None:

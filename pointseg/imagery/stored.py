@@ -38,6 +38,8 @@ class Stored:
 
     shape: of the image shown, turned as its orientation says. control: ground control points of (row, col, x, y, z), in
         the CRS `control_crs`. alpha: numbers of the bands that are marked so. masked: whether some band has a mask.
+    further: GDAL's names of what else the file holds, such as other pages of a TIFF, <file> in place of its own name.
+    further: GDAL's names of other images in the file, such as the pages of a TIFF, with <file> in place of its own.
     """
 
     file: Path
@@ -54,6 +56,7 @@ class Stored:
     control: tuple[tuple[float, ...], ...] = ()
     control_crs: str | None = None
     orientation: Orientation = AS_STORED
+    further: tuple[str, ...] = ()
 
     @property
     def alpha(self) -> list[int]:
@@ -135,6 +138,9 @@ def describe(file: Path) -> Stored:
             tuple((point.row, point.col, point.x, point.y, point.z or 0.0) for point in points),
             control_crs.to_wkt() if control_crs else None,
             orientation,
+            tuple(
+                name.replace(str(file), "<file>") for name in dataset.subdatasets if not name.startswith("GTIFF_DIR:1:")
+            ),
         )
 
 

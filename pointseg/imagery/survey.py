@@ -78,8 +78,11 @@ def _odd(values: Num[np.ndarray, "n"], blocks: Sequence[Block], band: int) -> fl
 
 def _is_odd(value: float, rest: Num[np.ndarray, "n"], blocks: Sequence[Block], band: int) -> bool:
     low, high = np.percentile(rest.astype(np.float64), (1, 99))
+    known = value in SENTINELS or abs(value) > HUGE
+    if not known and rest.min() == rest.max():  # of two values, none is far from the others
+        return False
     gap = max(low - value, value - high) / max(high - low, np.finfo(np.float32).eps * max(abs(low), abs(high)), 1e-30)
-    if value in SENTINELS or abs(value) > HUGE:
+    if known:
         return bool(gap > FAR / 10)
     # Saturated pixels lie scattered, and one band may well be dark.
     if value == 0:
@@ -124,10 +127,16 @@ def isolated(missing: Iterable[float], blocks: Sequence[Block]) -> bool:
 def measured(bands: Bands, values: Num[np.ndarray, "n c"], name: str) -> Bands:
     """The bands with the statistics of these pixels; 8-bit RGB has ImageNet's.
 
-    Raises InputError where there are none.
+    Raises InputError where there are none, or all have one colour.
     """
     if not len(values):
         raise InputError(f"{name}: no pixel with data was found; is its nodata value right?")
+    if (values == values[0]).all():
+        colour = ", ".join(map(str, values[0].tolist()))
+        raise InputError(
+            f"{name}: all pixels looked at have the same values ({colour}), which tell nothing apart; is it the right "
+            "file, and whole?"
+        )
     if bands.dtype == "uint8" and len(bands) == 3:
         return replace(bands, low=RGB.low, high=RGB.high, mean=RGB.mean, std=RGB.std)
     limits = replace(bands, low=(0.0,) * len(bands), high=(255.0,) * len(bands))

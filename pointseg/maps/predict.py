@@ -22,14 +22,14 @@ from pointseg import processes, progress
 from pointseg.config import read
 from pointseg.datasets.field import kept_points
 from pointseg.errors import Faults, InputError
-from pointseg.files import writing
+from pointseg.files import alone, writing
 from pointseg.imagery.paths import find, stamp
 from pointseg.imagery.rasters import Raster, open_rasters
 from pointseg.maps import formats
 from pointseg.prediction import load
 from pointseg.prediction.smoothing import smoothed
 from pointseg.prediction.trained import Trained
-from pointseg.prediction.windows import predict_scene, strips
+from pointseg.prediction.windows import cover, predict_scene, strips
 from pointseg.types import IGNORE, Points, Window
 
 log = logging.getLogger(__name__)
@@ -153,6 +153,11 @@ def predict_map(model: Trained, raster: Raster, file: Path, settings: Settings) 
             "remove it or choose another output."
         )
     folder = _folder(file, key)
+    with alone(folder, str(processes.rank())):
+        return _made(model, raster, file, settings, folder, key)
+
+
+def _made(model: Trained, raster: Raster, file: Path, settings: Settings, folder: Path, key: str) -> bool:
     rows = strips(raster.shape[0], settings.window_size, settings.overlap)
     mine = _share(len(rows))
     missing = [i for i in mine if not _strip_file(folder, i).exists()]
@@ -164,6 +169,7 @@ def predict_map(model: Trained, raster: Raster, file: Path, settings: Settings) 
         return False
     while not all(_strip_file(folder, i).exists() for i in range(len(rows))):
         time.sleep(0.5)  # other processes are at theirs
+    outputs = output_files(file, settings)
     formats.write(
         outputs, folder, [_strip_file(folder, i) for i in range(len(rows))], model, raster, key, settings.sieve
     )
@@ -219,18 +225,24 @@ def _predict_strips(model: Trained, raster: Raster, settings: Settings, folder: 
         wanted=lambda window: bool(raster.valid(window).any()),
         chosen=chosen,
     )
+    across = len(cover(raster.shape[1], settings.window_size, settings.overlap))
     pending = next(blocks, None)
-    for i in progress.over(chosen, f"predicting {raster.id}", "strip"):
-        first, last = rows[i]
-        strip = np.zeros((layers, last - first, raster.shape[1]), np.uint8)
-        strip[0] = IGNORE
-        while pending is not None and pending[0].row == first:
-            window, values = pending
-            columns = slice(window.col, window.col + window.width)
-            strip[:, :, columns] = _layers(values, layers)
-            pending = next(blocks, None)
-        _mask(strip, raster, first)
-        _save(_strip_file(folder, i), strip)
+    with progress.steps(len(chosen) * across, f"predicting {raster.id}", "window") as done:
+        for i in chosen:
+            first, last = rows[i]
+            strip = np.zeros((layers, last - first, raster.shape[1]), np.uint8)
+            strip[0] = IGNORE
+            empty = across
+            while pending is not None and pending[0].row == first:
+                window, values = pending
+                columns = slice(window.col, window.col + window.width)
+                strip[:, :, columns] = _layers(values, layers)
+                pending = next(blocks, None)
+                empty -= 1
+                done()
+            _mask(strip, raster, first)
+            _save(_strip_file(folder, i), strip)
+            done(empty)
 
 
 def _layers(values: Tensor, layers: int) -> Layers:

@@ -1,7 +1,6 @@
 """What Lightning calls while a run is trained and evaluated: pictures, and lines in place of a progress bar."""
 
 import logging
-import time
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +73,10 @@ def _show(trainer: Trainer, tag: str, figure: Figure) -> None:
 
 
 class Lines(Callback):
-    """A line a minute while an epoch is trained or validated, where no progress bar is shown."""
+    """A line now and then while an epoch is trained or validated, where no progress bar is shown."""
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._reported = time.monotonic()
+        self.pace = progress.Pace()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -93,9 +92,8 @@ class Lines(Callback):
             self._report(trainer, f"validation, scene {batch_idx + 1} of {sum(trainer.num_val_batches)}")
 
     def _due(self, trainer: Trainer) -> bool:
-        return trainer.progress_bar_callback is None and time.monotonic() - self._reported >= progress.SECONDS
+        return trainer.progress_bar_callback is None and self.pace.due()
 
     def _report(self, trainer: Trainer, what: str) -> None:
-        self._reported = time.monotonic()
         if trainer.is_global_zero:
             log.info("Epoch %d of %s: %s", trainer.current_epoch + 1, trainer.max_epochs, what)

@@ -3,6 +3,7 @@
 `outcome` reads a case: right (every pixel has its place and class), clear (refused in a sentence), or wrong.
 """
 
+import gzip
 import json
 import os
 import sqlite3
@@ -15,6 +16,7 @@ from typing import Any
 import geopandas
 import numpy as np
 import pandas as pd
+import pyogrio
 import shapely
 from PIL import Image
 from rasterio.transform import Affine, from_origin
@@ -966,14 +968,69 @@ def csv_with_a_name_on_two_lines(folder: Path) -> Told:
 def gzipped_csv(folder: Path) -> Told:
     georeferenced(folder)
     on_map().to_csv(folder / "p.csv.gz", index=False)
-    return told(folder, "p.csv.gz", crs=CRS, refused=True)
+    return told(folder, "p.csv.gz", crs=CRS)
+
+
+@case
+def gzipped_geopackage(folder: Path) -> Told:
+    georeferenced(folder)
+    frame(CLICKS).to_file(folder / "p.gpkg")
+    (folder / "p.gpkg.gz").write_bytes(gzip.compress((folder / "p.gpkg").read_bytes()))
+    return told(folder, "p.gpkg.gz", refused=True)
+
+
+def workbook(folder: Path, name: str, driver: str, table: pd.DataFrame, **options: Any) -> Told:
+    georeferenced(folder)
+    pyogrio.write_dataframe(table, folder / name, driver=driver, layer="points")
+    return told(folder, name, crs=CRS, **options)
 
 
 @case
 def excel(folder: Path) -> Told:
+    return workbook(folder, "p.xlsx", "XLSX", on_map())
+
+
+@case
+def excel_with_text_for_numbers_and_an_empty_row(folder: Path) -> Told:
+    table = on_map().astype("object").map(str)
+    return workbook(folder, "p.xlsx", "XLSX", pd.concat([table[:3], table[:1].map(lambda _: None), table[3:]]))
+
+
+@case
+def excel_of_pixels(folder: Path) -> Told:
+    return workbook(folder, "p.xlsx", "XLSX", in_pixels())
+
+
+@case
+def libre_office(folder: Path) -> Told:
+    return workbook(folder, "p.ods", "ODS", on_map())
+
+
+@case
+def excel_of_two_sheets(folder: Path) -> Told:
+    excel(folder)
+    pyogrio.write_dataframe(on_map(), folder / "p.xlsx", driver="XLSX", layer="more", append=True)
+    return told(folder, "p.xlsx", crs=CRS, refused=True)
+
+
+@case
+def excel_of_two_sheets_of_which_one_is_named(folder: Path) -> Told:
+    excel_of_two_sheets(folder)
+    return told(folder, "p.xlsx", crs=CRS, layer="points")
+
+
+@case
+def excel_cut_short(folder: Path) -> Told:
     georeferenced(folder)
     (folder / "p.xlsx").write_bytes(b"PK\x03\x04 a workbook")
     return told(folder, "p.xlsx", refused=True)
+
+
+@case
+def a_mask_given_as_points(folder: Path) -> Told:
+    georeferenced(folder)
+    georeferenced(folder, "mask.tif", bands=1)
+    return told(folder, "mask.tif", refused=True)
 
 
 @case
@@ -1245,7 +1302,8 @@ def coco_of_masks(folder: Path) -> Told:
 
 @case
 def the_second_page_of_a_tiff(folder: Path) -> Told:
-    pages = [Image.fromarray(np.zeros((*side, 3), np.uint8)) for side in ((9, 9), SHAPE)]
+    rng = np.random.default_rng(0)
+    pages = [Image.fromarray(rng.integers(0, 255, (*side, 3), np.uint8)) for side in ((9, 9), SHAPE)]
     pages[0].save(folder / "pages.tif", save_all=True, append_images=pages[1:])
     in_pixels().to_csv(folder / "p.csv", index=False)
     return told(folder, "p.csv", {"pages_2": CLICKS}, f"GTIFF_DIR:2:{folder}/pages.tif")

@@ -25,6 +25,7 @@ DEGREES = (("lon", "lat"), ("longitude", "latitude"), ("long", "lat"), ("lng", "
 MAP = (("x", "y"), ("easting", "northing"), ("point_x", "point_y"), ("xcoord", "ycoord"))
 WKT = ("wkt", "geometry", "geom")
 BEFORE = re.compile(r"#|sep=.\s*$")  # comments, and what Excel says of its separator
+SHOWN = 40  # characters of a cell in a message
 LINE = "line of the file"  # of each row, beside the columns of the file itself
 
 
@@ -50,7 +51,12 @@ def read(file: Path, content: bytes, columns: Columns) -> Labels:
 
     Decimal commas are read where commas do not separate. Raises InputError naming the line that is unlike its header.
     """
-    table = _table(file, content)
+    return labels_of(_table(file, content), columns)
+
+
+def labels_of(table: Table, columns: Columns) -> Labels:
+    """See `read`."""
+    file = table.file
     if table.column("axis-2"):
         raise InputError(f"{file}: has points in three dimensions (axis-0 to axis-2); save those of one image.")
     column = None if columns.column is None else column_of(file, list(map(str, table.rows)), columns.column)
@@ -94,7 +100,7 @@ def _table(file: Path, content: bytes) -> Table:
     header = [LINE, *rows[0][1:]]
     while not header[-1]:  # lines that end in a separator
         header.pop()
-    _check_header(file, header)
+    check_header(file, header)
     if beyond := next((row for row in rows[1:] if any(row[len(header) :])), None):
         raise InputError(
             f"{file}, line {beyond[0]}: has {len(beyond) - 1} cells, and the header {len(header) - 1}; is there a "
@@ -113,7 +119,7 @@ def _decoded(file: Path, content: bytes) -> str:
         raise InputError(f"{file}, line {line}: is not in UTF-8; save it as CSV in UTF-8.") from error
 
 
-def _check_header(file: Path, header: Sequence[str]) -> None:
+def check_header(file: Path, header: Sequence[str]) -> None:
     """Names of places are read in any case, so two of one name are two answers to one question."""
     places = {name for pair in (*PIXELS, *DEGREES, *MAP) for name in pair} | {*WKT, "scene"}
     lowered = [name.casefold() for name in header]
@@ -167,5 +173,5 @@ def _numbers(table: Table, column: str) -> np.ndarray:
     if len(odd := np.flatnonzero(~np.isfinite(numbers))):
         text, line = table.rows[column].iloc[odd[0]], table.rows[LINE].iloc[odd[0]]
         advice = "; write degrees as decimals, as in 55.2708" if set(text) & set("°'′\"″NSEW") else ""
-        raise InputError(f"{table.file}, line {line}: {column} is {text!r}, not a number{advice}.")
+        raise InputError(f"{table.file}, line {line}: {column} is {text[:SHOWN]!r}, not a number{advice}.")
     return numbers
