@@ -19,13 +19,14 @@ from tqdm import tqdm
 
 from benchmarks.common import table
 from benchmarks.field import command, draw, put_together, write_scene
-from pointseg.evaluation.area import Assessment, Sample, Z, assess
+from pointseg.evaluation.area import Assessment, Sample, assess
 from pointseg.evaluation.class_map import open_map
 from pointseg.evaluation.sample import ALLOCATIONS, allocate
 from pointseg.types import IGNORE
 
 FIGURES = {"shares": "areas", "users": "user's", "producers": "producer's", "f1": "F1", "overall": "overall"}
 LEAST = 20  # conf/sample.yaml's
+Z = 1.96  # half a 95 % interval in standard errors, as the papers have it
 
 
 class Size(NamedTuple):
@@ -108,17 +109,17 @@ def simulate(size: Size, folder: Path) -> Iterator[dict[str, Any]]:
                 numbers = allocate(count, how, matrix.sum(1), expected, LEAST)
                 found = [drawn(matrix, numbers, rng) for _ in range(size.samples)]
                 for name in FIGURES:
-                    values, errors, halves = (
+                    value, error, low, high = (
                         np.array([getattr(getattr(one, name), part) for one in found])
-                        for part in ("value", "error", "half")
+                        for part in ("value", "error", "low", "high")
                     )
-                    off = np.abs(values - truth[name])
+                    held = (low <= truth[name]) & (truth[name] <= high)
+                    narrow = np.abs(value - truth[name]) <= Z * error
                     for label in np.flatnonzero(np.isfinite(truth[name])):
-                        said = np.isfinite(off[:, label])  # a class that a sample has not met has no accuracy
-                        held, narrow = ((off[said, label] <= half[said, label]).mean() for half in (halves, Z * errors))
+                        said = np.isfinite(value[:, label])  # a class that a sample has not met has no accuracy
                         yield {
                             "tile": tile, "count": count, "how": how, "figure": name, "class": label,
-                            "held": held, "narrow": narrow, "half": halves[said, label].mean(),
+                            "held": held[said, label].mean(), "narrow": narrow[said, label].mean(),
                         }  # fmt: skip
 
 
