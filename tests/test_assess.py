@@ -240,7 +240,7 @@ Change = Callable[[geopandas.GeoDataFrame], geopandas.GeoDataFrame]
             lambda points: points.set_geometry(pd.concat([points.translate(5)[:1], points.geometry[1:]])),
             r"1 of 300 .* 5 m",
         ),
-        (lambda points: points.geometry[::-1].reset_index(drop=True), "points lie elsewhere"),
+        (lambda points: points.geometry[::-1].reset_index(drop=True), "of 300 points"),
     ],
 )
 def test_what_cannot_be_assessed(tmp_path: Path, labelled: Path, change: Change, message: str) -> None:

@@ -18,9 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.stats import beta
 
-TAIL = 0.025  # of a 95 % interval, on either side
+from pointseg.metrics import share_interval
 
 Classes = Int[np.ndarray, "n"]
 Pair = tuple[Float[np.ndarray, "_n m"], Float[np.ndarray, "_n m"]]
@@ -66,7 +65,7 @@ class Sample:
         with np.errstate(invalid="ignore", divide="ignore"):
             value, variance = self._ratio(real, imagined, weight=0)
             likely, doubt = self._ratio(real, imagined, weight=1)
-            return Estimate(value, np.sqrt(variance), *_ends(value, likely * (1 - likely) / doubt))
+            return Estimate(value, np.sqrt(variance), *share_interval(value, likely * (1 - likely) / doubt))
 
     def _ratio(
         self, real: Pair, imagined: Pair, weight: float
@@ -93,15 +92,6 @@ class Sample:
     def _scale(self) -> Float[np.ndarray, "n 1"]:
         """Of each pixel, its area over its stratum's mean."""
         return np.asarray(self.sizes / (self.areas / self.pixels)[self.strata])[:, None]
-
-
-def _ends(value: Float[np.ndarray, "m"], size: Float[np.ndarray, "m"]) -> tuple[np.ndarray, np.ndarray]:
-    """The interval of a share among so many pixels: the share itself, if infinitely many (or 0 / 0) leave no doubt."""
-    hits, misses = size * value, size * (1 - value)
-    low = np.where(value > 0, beta.ppf(TAIL, hits, misses + 1), 0.0)
-    high = np.where(value < 1, beta.ppf(1 - TAIL, hits + 1, misses), 1.0)
-    known = ~np.isfinite(size)
-    return np.where(known, value, low), np.where(known, value, high)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from tabulate import tabulate
 
 from pointseg import plots
 from pointseg.annotation import names
-from pointseg.errors import InputError, reading
+from pointseg.errors import InputError, counted, reading
 from pointseg.evaluation.area import Assessment, Sample, assess
 from pointseg.evaluation.class_map import HECTARE, OUTSIDE, ClassMap, open_map
 from pointseg.evaluation.sample import named
@@ -83,7 +83,9 @@ def read(file: Path, class_map: ClassMap, column: str) -> pd.DataFrame:
     with reading(file, "points", "give a GeoPackage, GeoJSON or CSV."):
         table = pd.read_csv(file) if file.suffix.lower() == ".csv" else _read_layer(file)
     if column not in table:
-        raise InputError(f"points={file}: has no column {column!r} for the class; name it in column: {_listed(table)}.")
+        raise InputError(
+            f"points={file}: has no column {column!r} for the class; column=<name> names another of {_listed(table)}."
+        )
     _check_unmoved(table, file)
     rows, cols = _positions(table, class_map, file)
     spelled = names.unified(names.texts(table[column]), table[column])
@@ -92,8 +94,9 @@ def read(file: Path, class_map: ClassMap, column: str) -> pd.DataFrame:
     table = table.assign(**found, row=rows, col=cols)
     if (lost := table["mapped"] == OUTSIDE).any():
         places = ", ".join(f"row {row}, col {col}" for row, col in zip(rows[lost][:SHOWN], cols[lost], strict=False))
+        number = counted(int(lost.sum()), "point lies", "points lie")
         raise InputError(
-            f"points={file}: {lost.sum()} points lie where {class_map.file} has no class ({places}); assess a map of "
+            f"points={file}: {number} where {class_map.file} has no class ({places}); assess a map of "
             "the ground that the sample was drawn from."
         )
     return table
@@ -123,7 +126,7 @@ def _check_unmoved(table: pd.DataFrame, file: Path) -> None:
     if moved.any():
         worst = np.flatnonzero(moved)[0]
         raise InputError(
-            f"points={file}: {moved.sum()} of {len(table)} points lie elsewhere than where they were drawn, the first "
+            f"points={file}: {moved.sum()} of {len(table)} points were moved from where they were drawn, the first "
             f"by {metres[worst]:.3g} m (drawn at lon {lon[worst]:.7f}, lat {lat[worst]:.7f}); put them back to their "
             "columns lon and lat. What was seen elsewhere says nothing about the pixels that were drawn."
         )
@@ -175,13 +178,14 @@ def _labelled(table: pd.DataFrame, rule: str, file: Path) -> pd.DataFrame:
     drawn = table.groupby("stratum")[["inclusion", "stratum_pixels"]].first().prod(axis=1).round().sum()
     labelled = table[table["truth"].notna()]
     if lacking := int(drawn) - len(labelled):
-        found = f"points={file}: {lacking} of the {int(drawn)} points that were drawn have no class"
+        have = "has" if lacking == 1 else "have"
+        found = f"points={file}: {lacking} of the {int(drawn)} points that were drawn {have} no class"
         if rule == "refuse" or lacking < 0 or labelled.empty:
             raise InputError(
                 f"{found}; label all of them, or, if those left say as much about the map as the others, leave them "
                 "out with unlabelled=skip."
                 if lacking > 0
-                else f"points={file}: has {-lacking} points more than were drawn; remove what was added."
+                else f"points={file}: has {counted(-lacking, 'point', 'points')} more than were drawn; remove them."
             )
         log.warning("%s. They are left out, as if they had been left out at random.", found)
     return labelled
@@ -249,9 +253,9 @@ def text(rows: pd.DataFrame, overall: dict[str, float], unit: str) -> str:
     size = ",.0f" if unit == "pixels" else ",.2f"
     head = ["", "points\nmapped so", "points\ntruly so", f"mapped,\n{unit}", f"estimated,\n{unit}"]
     doubt = ["standard\nerror", "95 % interval"]
-    counted = ("class", "points_mapped", "points_true")
+    head_columns = ("class", "points_mapped", "points_true")
     areas = [
-        [*(row[name] for name in counted), format(row["mapped_area"], size), *_cells(row, "area", size)]
+        [*(row[name] for name in head_columns), format(row["mapped_area"], size), *_cells(row, "area", size)]
         for row in rows.to_dict("records")
     ]
     accuracies = [
@@ -273,7 +277,7 @@ def _cells(row: Mapping[str, Any], name: str, form: str) -> list[str]:
 def _aligned(rows: list[list[Any]], head: list[str], words: int = 1) -> str:
     """words: number of columns that hold words."""
     sides = ["left"] * words + ["right"] * (len(head) - words)
-    return tabulate(rows, head, tablefmt="plain", disable_numparse=True, colalign=sides)
+    return str(tabulate(rows, head, tablefmt="plain", disable_numparse=True, colalign=sides))
 
 
 def _write(
