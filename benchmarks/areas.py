@@ -43,7 +43,7 @@ SIZES = {
 
 
 def population(tile: int, folder: Path) -> tuple[Int[np.ndarray, "k k"], np.ndarray]:
-    """Pixels of a tile's middle by mapped and true class, and the map's mean confidence in each class; no mask, no pixel."""
+    """Pixels of a tile's middle by mapped and true class, where it has one, and the map's mean confidence by class."""
     dataset, image, mask = put_together(tile)
     file = mapped(image, mask, dataset.classes, 0, folder / f"tile{tile}")
     mask = middle(mask)

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -283,10 +284,13 @@ def _aligned(rows: list[list[Any]], head: list[str], words: int = 1) -> str:
 def _write(
     folder: Path, rows: pd.DataFrame, matrix: pd.DataFrame, content: dict[str, Any], palette: plots.Palette
 ) -> None:
-    for name, table in {"classes": rows, "matrix": matrix}.items():
-        with writing(folder / f"{name}.csv") as partial:
-            table.to_csv(partial)
-    with writing(folder / "assessment.json") as partial:
-        partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
-    with writing(folder / "assessment.png") as partial:
-        plots.assessment(rows, matrix, palette, content["unit"]).savefig(partial)
+    """All four files, or none: those of two assessments side by side would look like one."""
+    with ExitStack() as stack:
+        classes, shares, everything, picture = (
+            stack.enter_context(writing(folder / name))
+            for name in ("classes.csv", "matrix.csv", "assessment.json", "assessment.png")
+        )
+        rows.to_csv(classes)
+        matrix.to_csv(shares)
+        everything.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+        plots.assessment(rows, matrix, palette, content["unit"]).savefig(picture)
