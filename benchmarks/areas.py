@@ -1,12 +1,11 @@
 """How often the 95 % intervals of `pointseg assess` hold the truth.
 
-Each tile of the aerial dataset is put together and mapped from 40 points of each class (`experiment=field`). From the
+The middle of each tile of the aerial dataset is mapped as for the row `smoothing` (its first draw of points). From the
 map, samples are drawn again and again as `pointseg sample` draws them; the masks label them, and what `pointseg assess`
 gives is held against what the masks say of every pixel. Beside its intervals stand those of 1.96 standard errors to
 either side. Shares of the samples: the mean over tiles and classes, and the lowest of any class of a tile.
 """
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,14 +17,16 @@ from jaxtyping import Int
 from tqdm import tqdm
 
 from benchmarks.common import table
-from benchmarks.field import command, draw, put_together, write_scene
-from pointseg.evaluation.area import Assessment, Sample, Z, assess
+from benchmarks.field import put_together
+from benchmarks.smoothing import mapped, middle
+from pointseg.evaluation.area import Assessment, Sample, assess
 from pointseg.evaluation.class_map import open_map
 from pointseg.evaluation.sample import ALLOCATIONS, allocate
 from pointseg.types import IGNORE
 
 FIGURES = {"shares": "areas", "users": "user's", "producers": "producer's", "f1": "F1", "overall": "overall"}
 LEAST = 20  # conf/sample.yaml's
+Z = 1.96  # half a 95 % interval in standard errors, as the papers have it
 
 
 class Size(NamedTuple):
@@ -41,27 +42,11 @@ SIZES = {
 }
 
 
-def mapped(tile: int, folder: Path) -> Path:
-    """The map of the whole tile, made where it is not there."""
-    file = folder / f"tile{tile}/map.tif"
-    if not file.exists():
-        dataset, image, mask = put_together(tile)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_scene(file.with_name("scene.tif"), image)
-        draw(mask, dataset.classes, 40, 0).to_file(file.with_name("points.gpkg"))
-        scene, run = file.with_name("scene.tif"), file.with_name("run")
-        weights = os.environ.get("POINTSEG_WEIGHTS")
-        encoder = [f"model.weights={weights}/mobilenet_v2-imagenet.pth"] if weights else []
-        points = [f"dataset.images={scene}", f"points={file.with_name('points.gpkg')}"]
-        command("train", "experiment=field", *points, *encoder, f"hydra.run.dir={run}", "resume=true")
-        command("predict", f"run={run}", f"input={scene}", f"output={file}", "probabilities=true")
-    return file
-
-
 def population(tile: int, folder: Path) -> tuple[Int[np.ndarray, "k k"], np.ndarray]:
-    """Pixels of the tile by mapped and true class, and the map's mean confidence in each class; no mask, no pixel."""
-    file = mapped(tile, folder)
-    dataset, _, mask = put_together(tile)
+    """Pixels of a tile's middle by mapped and true class, where it has one, and the map's mean confidence by class."""
+    dataset, image, mask = put_together(tile)
+    file = mapped(image, mask, dataset.classes, 0, folder / f"tile{tile}")
+    mask = middle(mask)
     class_map = open_map(file, None)
     labels = class_map.read(0, class_map.shape[0])
     with rasterio.open(file.with_stem("map_confidence")) as confidence:
@@ -108,23 +93,23 @@ def simulate(size: Size, folder: Path) -> Iterator[dict[str, Any]]:
                 numbers = allocate(count, how, matrix.sum(1), expected, LEAST)
                 found = [drawn(matrix, numbers, rng) for _ in range(size.samples)]
                 for name in FIGURES:
-                    values, errors, halves = (
+                    value, error, low, high = (
                         np.array([getattr(getattr(one, name), part) for one in found])
-                        for part in ("value", "error", "half")
+                        for part in ("value", "error", "low", "high")
                     )
-                    off = np.abs(values - truth[name])
+                    held = (low <= truth[name]) & (truth[name] <= high)
+                    narrow = np.abs(value - truth[name]) <= Z * error
                     for label in np.flatnonzero(np.isfinite(truth[name])):
-                        said = np.isfinite(off[:, label])  # a class that a sample has not met has no accuracy
-                        held, narrow = ((off[said, label] <= half[said, label]).mean() for half in (halves, Z * errors))
+                        said = np.isfinite(value[:, label])  # a class that a sample has not met has no accuracy
                         yield {
                             "tile": tile, "count": count, "how": how, "figure": name, "class": label,
-                            "held": held, "narrow": narrow, "half": halves[said, label].mean(),
+                            "held": held[said, label].mean(), "narrow": narrow[said, label].mean(),
                         }  # fmt: skip
 
 
 def run(size: Size, folder: Path) -> str:
     """The table; its numbers also as areas.csv beside it, of which docs/accuracy.md is made."""
-    rows = pd.DataFrame(simulate(size, Path("outputs/areas"))).melt(
+    rows = pd.DataFrame(simulate(size, Path("outputs/smoothing"))).melt(
         ["tile", "count", "how", "figure", "class"], ["held", "narrow"], "intervals", "share"
     )
     groups = rows.groupby(["count", "how", "intervals", "figure"], sort=False)["share"]

@@ -267,7 +267,8 @@ def check_keys(cfg: DictConfig, command: str) -> None:
     """Raise InputError for a key that conf/<command>.yaml does not have, as Hydra lets `+key` pass, or wants."""
     file = CONF / f"{command}.yaml"
     content = OmegaConf.load(file)
-    groups = {key for entry in content.defaults if OmegaConf.is_dict(entry) for key in entry}
+    entries = [key for entry in content.defaults if OmegaConf.is_dict(entry) for key in entry]
+    groups = {key for key in entries if not str(key).startswith("override ")}  # Hydra's own
     known = (content.keys() | groups) - {"defaults", "hydra"}
     for key in cfg:
         if key not in known:

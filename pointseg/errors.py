@@ -87,3 +87,8 @@ def reading(file: Path, what: str, remedy: str) -> Iterator[None]:
             cause = cause.__cause__
         reason = " ".join([f"{type(error).__name__}:", *str(cause).split()])[:REASON]
         raise InputError(f"{file}: cannot be read as {what} ({reason}); {remedy}") from error
+
+
+def counted(count: int, one: str, many: str) -> str:
+    """The number with its noun, and verb, in words that fit it: 1 point lies, 1,650 points lie."""
+    return f"{count:,} {one if count == 1 else many}"

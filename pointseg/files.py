@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 def writing(file: Path, remedy: str = "make room, or choose another folder", shared: bool = False) -> Iterator[Path]:
     """A path beside `file`, with its suffix, to write to; it gets `file`'s name when the block ends.
 
-    What a block that fails has written is removed; what a killed one leaves, the next overwrites.
+    What a block that fails has written is removed; what a killed one leaves, the next removes.
 
     shared: several processes may write `file` at once; each then has a path of its own.
 
@@ -30,6 +30,7 @@ def writing(file: Path, remedy: str = "make room, or choose another folder", sha
     partial = file.with_name(f".{file.stem}.{os.getpid() if shared else 'partial'}{file.suffix}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
+        partial.unlink(missing_ok=True)  # a GeoPackage is added to where there is one
         yield partial
         partial.replace(file)
     except (OSError, RasterioError, RuntimeError) as error:  # torch's and pyogrio's are RuntimeErrors

@@ -22,6 +22,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
+from pointseg import metrics
 from pointseg.config import CONF, check_keys
 from pointseg.errors import InputError
 from pointseg.evaluation.evaluate import evaluate
@@ -79,9 +80,9 @@ class Model:
         scores = evaluate(
             self.folder, cfg.split, cfg.checkpoint, cfg.overrides, cfg.colour_baseline, calibrated=cfg.calibrated
         )
-        names = [name for name in scores if not name.endswith(("/low", "/high"))]
-        ends = {end: [scores.get(f"{name}/{end}") for name in names] for end in ("low", "high")}
-        return pd.DataFrame({"score": names, "value": [scores[name] for name in names], **ends}).set_index("score")
+        ends = {end for name in scores for end in metrics.ends(name)}
+        rows = [[name, scores[name], *map(scores.get, metrics.ends(name))] for name in scores if name not in ends]
+        return pd.DataFrame(rows, columns=["score", "value", "low", "high"]).set_index("score")
 
     def predict(self, input: Names, output: str | Path, **options: Any) -> list[Path]:
         """Map images; the maps' files. options: further keys of the command, such as polygons=True."""

@@ -18,6 +18,9 @@ from pointseg.files import writing
 from pointseg.plots import Palette
 
 Colour = UInt8[np.ndarray, "3"]
+# The list of classes is closed, as a Value Map of QGIS is: its last entry, no class, says where to add one. A list that
+# lets one type (Unique Values) would offer no class before it has been typed once.
+ADD = "another class: add it in Layer Properties, Attributes Form, {}"
 RAMP = ("#000004", "#51127c", "#b73779", "#fc8961", "#fcfdbf")  # magma, dark: unsure, as in the previews
 LAYER_STYLES = """
 CREATE TABLE IF NOT EXISTS layer_styles (
@@ -64,7 +67,7 @@ def areas(classes: Sequence[str], palette: Palette, column: str) -> str:
 def points_to_label(
     classes: Sequence[str], palette: Palette | None, column: str, hidden: Sequence[str] = (), order: str | None = None
 ) -> str:
-    """The style of points whose class is to be filled in: a list to choose from, white where none is chosen yet.
+    """The style of points whose class is to be filled in: a list to choose from, white where none of it is chosen yet.
 
     palette: None: the chosen ones are grey. hidden: columns that the form and the table leave out. order: the column
     by which the table is sorted.
@@ -73,11 +76,15 @@ def points_to_label(
     colours = np.full((len(classes), 3), 128, np.uint8) if palette is None else palette
     symbols = {name: _marker(_rgba(colour)) for name, colour in zip(classes, colours, strict=True)}
     labels = {name: name for name in classes}
-    root.append(_categories(column, symbols | {"": _marker("255,255,255,255")}, labels | {"": "to be labelled"}))
+    root.append(
+        _categories(
+            column, symbols | {"": _marker("255,255,255,255")}, labels | {"": "to be labelled, or of a new class"}
+        )
+    )
     fields = SubElement(root, "fieldConfiguration")
     choices = SubElement(_widget(fields, column, "ValueMap"), "Option", type="List", name="map")
-    for name in classes:
-        SubElement(SubElement(choices, "Option", type="Map"), "Option", type="QString", name=name, value=name)
+    for name, value in (*labels.items(), (ADD.format(column), "")):
+        SubElement(SubElement(choices, "Option", type="Map"), "Option", type="QString", name=name, value=value)
     for name in hidden:
         _widget(fields, name, "Hidden")
     table = SubElement(root, "attributetableconfig", sortOrder="0", sortExpression=f'"{order}"' if order else "")

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
-from pointseg.evaluation.area import Assessment, Sample, Z, assess
+from pointseg.evaluation.area import Assessment, Sample, assess
 from pointseg.evaluation.sample import allocate, expected_error
+
+Z = 1.96  # half a 95 % interval in standard errors, as both papers have it
 
 # Olofsson et al. 2014, section 5: mapped class × true class (deforestation, forest gain, stable forest, stable
 # non-forest), and the pixels of 30 m that the map has of each.
@@ -79,7 +82,7 @@ def test_who_has_seen_every_pixel_knows_the_areas() -> None:
     found = by_class(counts, counts.sum(1))
     assert found.shares.value == pytest.approx(counts.sum(0) / 11)
     for figure in (found.shares, found.users, found.producers, found.overall):
-        assert figure.half == pytest.approx(0, abs=1e-6)
+        assert figure.high - figure.low == pytest.approx(0, abs=1e-6)
 
 
 def test_a_class_that_is_not_there_has_no_accuracy() -> None:
@@ -109,11 +112,37 @@ def test_intervals_hold_the_truth_as_often_as_they_say(how: str) -> None:
     for _ in range(300):
         drawn = [rng.multivariate_hypergeometric(row, n) for row, n in zip(population, numbers, strict=True)]
         shares = by_class(np.stack(drawn), population.sum(1)).shares
-        held.append(np.abs(shares.value - truth) <= shares.half)
+        held.append((shares.low <= truth) & (truth <= shares.high))
         narrow.append(np.abs(shares.value - truth) <= Z * shares.error)
     assert 0.93 <= np.mean(held) <= 0.97
     assert np.mean(held, 0).min() > 0.9
     assert np.mean(narrow, 0).min() < np.mean(held, 0).min()
+
+
+@pytest.mark.parametrize("right", [19, 20])
+def test_of_one_class_on_the_map_the_interval_is_the_exact_one(right: int) -> None:
+    """That of the binomial distribution, from which 20 pixels of very many hardly differ."""
+    found = by_class(np.array([[right, 20 - right], [6, 14]]), np.array([10**9, 10**9])).users
+    exact = binomtest(right, 20).proportion_ci(method="exact")
+    assert (found.low[0], found.high[0]) == pytest.approx((exact.low, exact.high), abs=0.01)
+    if right == 20:  # the imagined pixel decides nothing where the sample has no doubt
+        assert found.low[0] == pytest.approx(exact.low, abs=1e-6)
+
+
+def test_intervals_hold_for_rare_and_for_nearly_perfect_classes() -> None:
+    population = np.array([[99_000, 800, 200], [10, 7_990, 0], [60, 0, 940]]) * 10
+    pixels, right = population.sum(1), population.diagonal()
+    truth = {"users": right / pixels, "producers": right / population.sum(0)}
+    rng = np.random.default_rng(0)
+    held: dict[str, list[np.ndarray]] = {name: [] for name in truth}
+    for _ in range(300):
+        drawn = [rng.multivariate_hypergeometric(row, n) for row, n in zip(population, (100, 30, 20), strict=True)]
+        found = by_class(np.stack(drawn), pixels)
+        for name, share in truth.items():
+            figure = getattr(found, name)
+            held[name].append((figure.low <= share) & (share <= figure.high))
+    for name in truth:
+        assert np.mean(held[name], 0).min() > 0.93, name
 
 
 def test_a_sample_is_shared_out_as_asked() -> None:

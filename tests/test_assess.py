@@ -1,6 +1,7 @@
 """From a map to a sample, and from the labelled sample to areas and accuracy."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from rasterio.transform import from_origin, rowcol
 
 from pointseg.config import CONF
 from pointseg.errors import InputError
-from pointseg.evaluation.assess import assess_map
+from pointseg.evaluation.assess import assess_map, text
 from pointseg.evaluation.class_map import open_map
 from pointseg.evaluation.sample import sample
 from pointseg.types import IGNORE
@@ -115,11 +116,19 @@ def test_areas_and_accuracy_of_a_map_that_is_wrong(tmp_path: Path, labelled: Pat
     # The map takes a fifth of the grass for sand; the estimate does not.
     assert rows.loc["grass", "mapped_area"] < rows.loc["grass", "area_low"]
     assert rows.loc["grass", "users_accuracy"] == 1
+    mapped_so = rows.loc["grass", "points_mapped"]
+    assert rows.loc["grass", "users_accuracy_low"] == pytest.approx(0.025 ** (1 / mapped_so), abs=0.01)
+    assert rows.loc["grass", "users_accuracy_high"] == 1
+    assert set(rows["unit"]) == {"hectares"}
     assert rows.loc["grass", "producers_accuracy"] == pytest.approx(0.8, abs=0.08)
     assert rows["area"].sum() == pytest.approx(areas.sum())
     content = json.loads((folder / "assessment.json").read_text())
     assert content["unit"] == "hectares"
-    assert np.sum(content["matrix"]["points"]) == 300
+    points = np.array(content["matrix"]["points"])
+    assert points.sum() == 300
+    assert rows[["points_mapped", "points_true"]].to_numpy().tolist() == [
+        [*pair] for pair in zip(points.sum(1), points.sum(0), strict=True)
+    ]
     assert content["overall_accuracy"]["low"] < content["overall_accuracy"]["value"] < 1
     matrix = pd.read_csv(folder / "matrix.csv", index_col="mapped")
     assert matrix.loc["sand", "grass"] > 0.03 > matrix.loc["grass", "sand"]  # rows: the map
@@ -204,6 +213,7 @@ def test_what_cannot_be_sampled(tmp_path: Path, mapped: np.ndarray) -> None:
         ({"count": 10}, "least=20"),
         ({"count": None}, "error"),
         ({"error": 0.01}, "count"),
+        ({"error": 0.0001, "count": None}, r"1\d,\d{3},000 points"),
         ({"allocation": "optimal"}, "neyman"),
         ({"accuracy": {"sand": 0.9}}, "accuracy"),
     ):
@@ -224,7 +234,13 @@ Change = Callable[[geopandas.GeoDataFrame], geopandas.GeoDataFrame]
         (lambda points: points.assign(**{"class": "gras"}), "gras"),
         (lambda points: points.drop(columns="stratum_area"), "stratum_area"),
         (lambda points: points.assign(stratum_area=range(len(points))), "restore"),
-        (lambda points: points.translate(5000), "no class"),
+        (lambda points: points.drop(columns=["lon", "lat"]).set_geometry(points.translate(5000)), "no class"),
+        (lambda points: points.translate(3), r"300 of 300 .* 3 m"),
+        (
+            lambda points: points.set_geometry(pd.concat([points.translate(5)[:1], points.geometry[1:]])),
+            r"1 of 300 .* 5 m",
+        ),
+        (lambda points: points.geometry[::-1].reset_index(drop=True), "of 300 points"),
     ],
 )
 def test_what_cannot_be_assessed(tmp_path: Path, labelled: Path, change: Change, message: str) -> None:
@@ -236,6 +252,42 @@ def test_what_cannot_be_assessed(tmp_path: Path, labelled: Path, change: Change,
     options = {"map": str(tmp_path / "map.tif"), "points": str(tmp_path / "bad.gpkg")}
     with pytest.raises(InputError, match=message):
         assess_map(config("assess", **options))
+
+
+def test_points_in_another_crs_and_nudged_within_their_pixels_have_not_moved(tmp_path: Path, labelled: Path) -> None:
+    points = geopandas.read_file(labelled, layer="sample")
+    options = {"map": str(tmp_path / "map.tif"), "points": str(labelled)}
+    assess_map(config("assess", **options, output=str(tmp_path / "a")))
+    points.set_geometry(points.translate(0.1, -0.1)).to_crs("EPSG:3857").to_file(labelled, layer="sample")
+    assess_map(config("assess", **options, output=str(tmp_path / "b")))
+    assert (tmp_path / "a/classes.csv").read_text() == (tmp_path / "b/classes.csv").read_text()
+
+
+def test_spellings_of_one_class_are_that_class(tmp_path: Path, labelled: Path) -> None:
+    points = geopandas.read_file(labelled, layer="sample")
+    options = {"map": str(tmp_path / "map.tif"), "points": str(labelled)}
+    assess_map(config("assess", **options, output=str(tmp_path / "a")))
+    points["class"] = [(str.upper, str.title, " {} ".format)[i % 3](name) for i, name in enumerate(points["class"])]
+    points.to_file(labelled, layer="sample")
+    assess_map(config("assess", **options, output=str(tmp_path / "b")))
+    assert (tmp_path / "a/classes.csv").read_text() == (tmp_path / "b/classes.csv").read_text()
+
+
+def test_the_table_keeps_its_columns_apart_and_counts_pixels_whole() -> None:
+    values = {"area": 3.4e9, "users_accuracy": 0.9, "producers_accuracy": float("nan"), "f1": 0.8}
+    parts = {f"{name}{part}": [value] for name, value in values.items() for part in ("", "_error", "_low", "_high")}
+    counts = {
+        "class": ["a class with a very long name"],
+        "points_mapped": [7],
+        "points_true": [6],
+        "mapped_area": [3e9],
+    }
+    whole = dict.fromkeys(("value", "error", "low", "high"), 0.5)
+    lines = text(pd.DataFrame(counts | parts), whole, "pixels").splitlines()
+    area = "3,400,000,000"
+    row = [*counts["class"], "7", "6", "3,000,000,000", area, area, f"{area} to {area}"]
+    assert row in [re.split(r"\s{2,}", line) for line in lines]
+    assert sum("nan" in line for line in lines) == 0
 
 
 def test_points_left_unlabelled_can_be_left_out(tmp_path: Path, labelled: Path) -> None:

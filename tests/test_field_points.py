@@ -109,8 +109,8 @@ def test_what_cannot_be_used_is_counted_and_left_out_or_refused(
     odd = [(500, 3, "sand"), (-1, 3, "sand"), (5, 5, "sand"), (20, 20, "sand"), (40, 40, "")]
     frame([*used, *odd]).to_file(tmp_path / "p.gpkg")
     assert placed(tmp_path / "p.gpkg", rasters) == {(0, *click) for click in used}
-    assert ": 2 points " in caplog.text
-    assert ": 1 points " in caplog.text
+    assert ": 2 labels " in caplog.text
+    assert ": 1 label " in caplog.text
     for rule, count in (("outside", 2), ("nodata", 1)):
         with pytest.raises(InputError, match=rf"{count} .*annotation\.{rule}=skip"):
             placed(tmp_path / "p.gpkg", rasters, **{rule: "refuse"})
@@ -241,7 +241,7 @@ def test_several_files_are_one_set_of_points(tmp_path: Path, raster: Raster) -> 
     }
     assert table["point"].is_unique
     frame([(2, 2, "x")]).to_file(tmp_path / "contrary.gpkg")
-    with pytest.raises(InputError, match=": 2 points"):
+    with pytest.raises(InputError, match=": 2 labels"):
         reader().read([tmp_path / "old.gpkg", tmp_path / "contrary.gpkg"], [raster])
 
 

@@ -1,6 +1,7 @@
 """Labels from elsewhere: files of any origin, lines and polygons, and which image of a run is which."""
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -93,13 +94,25 @@ def test_a_shape_smaller_than_a_pixel_is_that_pixel_and_one_that_crosses_itself_
     assert not ((water["row"] == 51) & (water["col"] == 60)).any()  # above their crossing
 
 
-def test_pixels_of_two_classes_are_of_neither_shape_and_a_shape_without_others_is_refused(tmp_path: Path) -> None:
+def test_pixels_of_two_classes_are_of_neither_shape(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     over = shapely.box(30, 0, 60, 40)
     table = read(tmp_path, {"sand": [SAND], "water": [over]}, per_shape=1000)
     assert table.groupby("name").size().to_dict() == {"sand": 400, "water": 1000}
     assert (table[table["name"] == "sand"]["col"] < 30).all()
-    with pytest.raises(InputError, match=r" 1 .*'sand'.*annotation\.contradicting=skip"):
-        read(tmp_path, {"sand": [shapely.box(32, 5, 34, 8)], "water": [over, WATER]})
+    caplog.clear()
+    nested = {"sand": [shapely.box(32, 5, 34, 8), SAND], "water": [over, WATER]}
+    assert read(tmp_path, nested, per_shape=1000).groupby("name").size().to_dict() == {"sand": 400, "water": 1010}
+    assert re.search(r" 412 .* 1 .*sand 1", caplog.text)  # left out; the shape that has no other pixels
+    with pytest.raises(InputError, match="none of its 2 labels"):
+        read(tmp_path, {"sand": [SAND], "water": [SAND]})
+
+
+def test_two_points_that_contradict_each_other_are_refused_and_a_point_in_a_shape_is_itself(tmp_path: Path) -> None:
+    point = shapely.Point(20.5, 15.5)
+    table = read(tmp_path, {"sand": [SAND], "water": [point]}, per_shape=1000)
+    assert table.groupby("name").size().to_dict() == {"sand": 599, "water": 1}
+    with pytest.raises(InputError, match=r"annotation\.contradicting=skip"):
+        read(tmp_path, {"sand": [point], "water": [point]})
 
 
 def test_a_shape_is_clipped_to_its_scene_and_spends_its_budget_once(tmp_path: Path) -> None:

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from scipy.stats import binom
+from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, cohen_kappa_score, confusion_matrix, f1_score, jaccard_score
 
-from pointseg.metrics import collection, interval, scores, table
+from pointseg.metrics import class_intervals, collection, ends, interval, scores, table
 from pointseg.types import IGNORE
 from tests.support.metrics import CLASSES, LAND, computed
 
@@ -41,28 +41,31 @@ def test_one_state_is_shared_also_where_a_process_has_had_no_scene() -> None:
     assert len(collection(4).compute_groups) == 1
 
 
-def test_the_bootstrap_interval_is_that_of_resampled_points() -> None:
+def test_intervals_of_many_points_are_those_of_resampled_points() -> None:
     """Against scipy's bootstrap of the points themselves, and wider for fewer points."""
     from scipy.stats import bootstrap
 
-    confusion = torch.tensor([[40, 5, 0], [10, 20, 5], [1, 4, 15]])
+    confusion = torch.tensor([[400, 50, 0], [100, 200, 50], [10, 40, 150]])
     pairs = np.repeat(np.stack(np.indices((3, 3)).reshape(2, -1), 1), confusion.flatten().numpy(), 0)
+    land = [True, True, False]
+    ours = interval(confusion, land)
+    for name in ("miou_all_classes", "miou_land_cover", "f1_all_classes", "kappa"):
 
-    def miou(index: np.ndarray) -> float:
-        matrix = np.zeros((3, 3))
-        np.add.at(matrix, tuple(pairs[index].T), 1)
-        hits = matrix.diagonal()
-        return float((hits / (matrix.sum(0) + matrix.sum(1) - hits)).mean())
+        def score(index: np.ndarray, name: str = name) -> float:
+            truth, prediction = pairs[index].T
+            if name == "kappa":
+                return float(cohen_kappa_score(truth, prediction))
+            labels = [0, 1] if "land" in name else [0, 1, 2]
+            measure = f1_score if name.startswith("f1") else jaccard_score
+            return float(measure(truth, prediction, average="macro", labels=labels))
 
-    options = {"n_resamples": 1000, "vectorized": False, "method": "percentile", "rng": np.random.default_rng(1)}
-    theirs = bootstrap((np.arange(len(pairs)),), miou, **options).confidence_interval
-    ours = interval(confusion, [True, True, True])
-    assert (ours["miou_all_classes/low"], ours["miou_all_classes/high"]) == pytest.approx(
-        (theirs.low, theirs.high), abs=0.02
-    )
-    assert ours["accuracy/low"] < 75 / 100 < ours["accuracy/high"]
-    few = interval((confusion + 4) // 5, [True, True, True])
-    assert few["accuracy/high"] - few["accuracy/low"] > ours["accuracy/high"] - ours["accuracy/low"]
+        options = {"n_resamples": 200, "vectorized": False, "method": "percentile", "rng": np.random.default_rng(1)}
+        theirs = bootstrap((np.arange(len(pairs)),), score, **options).confidence_interval
+        assert [ours[end] for end in ends(name)] == pytest.approx([theirs.low, theirs.high], abs=0.012), name
+    few = interval((confusion + 4) // 10, land)
+    for name in ("accuracy", "miou_all_classes", "kappa"):
+        low, high = ends(name)
+        assert few[high] - few[low] > 2 * (ours[high] - ours[low])
 
 
 def test_names_that_are_fewer_than_the_classes_are_no_scores() -> None:
@@ -70,11 +73,15 @@ def test_names_that_are_fewer_than_the_classes_are_no_scores() -> None:
         scores(computed(np.arange(4), np.arange(4)), CLASSES[:3], LAND)
 
 
-def test_the_ends_of_the_interval_are_the_quantiles_of_95_percent() -> None:
-    """Of the accuracy they are known: those of the binomial distribution."""
-    found = interval(torch.tensor([[500, 100], [150, 250]]), [True, True], draws=100_000)
-    expected = binom.ppf([0.025, 0.975], 1000, 0.75) / 1000
-    assert [found["accuracy/low"], found["accuracy/high"]] == pytest.approx(expected, abs=0.0011)
+def test_intervals_of_shares_are_exact() -> None:
+    """Of accuracy among all points, of an IoU among those of its class: those of the binomial distribution."""
+    confusion = torch.tensor([[50, 10], [15, 25]])
+    found = interval(confusion, [True, True]) | class_intervals(confusion, ["a", "b"])
+    for name, hits, count in (("accuracy", 75, 100), ("iou/a", 50, 75), ("iou/b", 25, 50)):
+        exact = binomtest(hits, count).proportion_ci(method="exact")
+        assert [found[end] for end in ends(name)] == pytest.approx([exact.low, exact.high])
+    low, high = (found[end] for end in ends("iou/b"))
+    assert [found[end] for end in ends("f1/b")] == pytest.approx([2 * low / (1 + low), 2 * high / (1 + high)])
 
 
 def test_intervals_are_the_same_each_time_and_others_for_another_seed() -> None:
@@ -83,28 +90,57 @@ def test_intervals_are_the_same_each_time_and_others_for_another_seed() -> None:
     assert interval(confusion, [True, True]) != interval(confusion, [True, True], seed=1)
 
 
-def test_classes_that_do_not_occur_among_the_points_drawn_anew_are_left_out() -> None:
-    perfect = interval(torch.diag(torch.tensor([50, 1, 0])), [True, True, True])
-    assert set(perfect.values()) == {1}
-    wrong = interval(torch.tensor([[0, 1], [0, 0]]), [True, False])
-    assert set(wrong.values()) == {0}
+@pytest.mark.parametrize("counts", [(20, 20, 20), (50, 1, 0), (20, 0, 0)])
+def test_few_points_that_are_all_right_leave_doubt(counts: tuple[int, ...]) -> None:
+    confusion = torch.diag(torch.tensor(counts))
+    found = interval(confusion, [True, True, False]) | class_intervals(confusion, CLASSES[:3])
+    value = scores({"confusion": confusion, "iou": torch.ones(3), "kappa": torch.tensor(1.0)}, CLASSES[:3], LAND[:3])
+    for name in ("accuracy", "miou_all_classes", "miou_land_cover", "f1_all_classes", "iou/a", "f1/a"):
+        low, high = (found[end] for end in ends(name))
+        assert low < 0.98, name
+        assert high == value[name] == 1
+    assert ("iou_low/c" in found) == (counts[2] > 0)
+    assert np.isnan(found["kappa/low"]) == (counts[1] == 0)  # of one class it has no value
+
+
+def test_points_that_are_all_wrong_leave_doubt_too() -> None:
+    found = interval(torch.tensor([[0, 9], [0, 0]]), [True, False])
+    assert found["accuracy/low"] == found["miou_all_classes/low"] == 0
+    assert found["accuracy/high"] > 0.1 < found["miou_all_classes/high"]
+
+
+def test_intervals_of_few_points_hold_the_truth() -> None:
+    """Of nearly perfect predictions, where those of resampled points alone hold it in a third of the cases."""
+    population = np.array([[0.49, 0.01, 0], [0, 0.3, 0], [0.01, 0, 0.19]])
+    truth = interval(torch.from_numpy(population * 1e9).round().long(), [True] * 3)
+    rng = np.random.default_rng(0)
+    names = ("accuracy", "miou_all_classes", "f1_all_classes", "kappa")
+    held: dict[str, list[bool]] = {name: [] for name in names}
+    for counts in rng.multinomial(30, population.ravel(), 200):
+        found = interval(torch.from_numpy(counts.reshape(3, 3)), [True] * 3, draws=300)
+        for name in names:
+            low, high = ends(name)
+            held[name].append(found[low] <= truth[low] + 1e-3 and truth[high] - 1e-3 <= found[high])
+    for name in names:
+        assert np.mean(held[name]) > 0.92, name
 
 
 def test_the_interval_over_land_cover_is_of_its_classes_alone() -> None:
-    found = interval(torch.tensor([[50, 0, 0], [0, 20, 10], [0, 10, 10]]), [True, False, False])
-    assert found["miou_land_cover/low"] == found["miou_land_cover/high"] == 1
-    assert found["miou_all_classes/high"] < 1
+    found = interval(torch.tensor([[500, 0, 0], [0, 200, 100], [0, 100, 100]]), [True, False, False])
+    assert found["miou_land_cover/low"] > 0.98
+    assert found["miou_all_classes/high"] < 0.8
 
 
 def test_the_table_tells_the_two_means_apart_and_shows_intervals_where_there_are_any() -> None:
     names = ("accuracy", "miou_all_classes", "miou_land_cover", "f1_all_classes", "kappa", "iou/Water", "iou/Other")
     values = {name: i / 10 for i, name in enumerate(names, 2)} | {"accuracy/low": 0.1234, "accuracy/high": 0.9876}
+    values |= {"iou_low/Water": 0.6, "iou_high/Water": 0.8, "kappa/low": 0.5, "kappa/high": 0.7}
     assert table(values, ["Water", "Other"], [True, False]).splitlines() == [
         "  accuracy                            0.200  (95 %: 0.123 to 0.988)",
         "  mean IoU over all 2 classes         0.300",
         "  mean IoU over 1 land-cover classes  0.400",
         "  mean F1 over all 2 classes          0.500",
-        "  kappa                               0.600",
-        "  IoU Water                           0.700",
+        "  kappa                               0.600  (95 %: 0.500 to 0.700)",
+        "  IoU Water                           0.700  (95 %: 0.600 to 0.800)",
         "  IoU Other                           0.800",
     ]

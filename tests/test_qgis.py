@@ -60,7 +60,7 @@ def files(tmp_path: Path) -> Path:
 @pytest.mark.skipif(python() is None, reason="QGIS is not installed")
 def test_qgis_shows_what_was_meant_and_saves_what_is_chosen(files: Path) -> None:
     names = ("map.tif", "map_confidence.tif", "map.gpkg", "next.gpkg")
-    job = [str(python()), str(ROOT / "tests/qgis_reads.py"), *(str(files / name) for name in names), "sand"]
+    job = [str(python()), str(ROOT / "tests/qgis_reads.py"), *(str(files / name) for name in names), "rock"]
     done = subprocess.run(job, capture_output=True, text=True, check=False, env=_bare(), timeout=120)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -71,12 +71,12 @@ def test_qgis_shows_what_was_meant_and_saves_what_is_chosen(files: Path) -> None
     assert [tuple(pair) for pair in found["polygons"]] == list(zip(NAMES, HEX, strict=True))
     points = found["points"]
     assert points["widgets"]["class"] == "ValueMap"
-    assert points["choices"] == list(NAMES)
+    assert points["choices"] == [*NAMES, ""]  # the last says how to add a class, and is none itself
     assert points["categories"][:-1] == list(NAMES)
     assert points["sorted by"] == '"margin"'
     assert points["saved"], points["problems"]
     table = reader().read([files / "next.gpkg"], open_rasters({"a": files / "a.tif"}))
-    assert table["name"].tolist() == ["sand"]
+    assert table["name"].tolist() == ["rock"]  # a class that the list does not have
 
 
 def test_gdal_reads_the_names_of_the_classes(files: Path) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 from pointseg.annotation import identity, names, places, wording
 from pointseg.annotation.readers import files
 from pointseg.annotation.readers.labels import Columns, Labels
-from pointseg.errors import Faults, InputError
+from pointseg.errors import Faults, InputError, counted
 from pointseg.imagery.rasters import Raster
 from pointseg.types import Dataset, Points, Scene
 
@@ -89,8 +89,10 @@ class Given:
                 f"scene. {advice}"
             )
         log.info(
-            "%s: %d labels, %d without a class, %d outside; %d labelled pixels in %d of %d scenes",
-            *(listed, total, unnamed, len(outside), len(used), used["scene"].nunique(), len(scenes)),
+            "%s: %s, %d without a class, %d outside; %s in %d of %s",
+            *(listed, counted(total, "label", "labels"), unnamed, len(outside)),
+            *(counted(len(used), "labelled pixel", "labelled pixels"), used["scene"].nunique()),
+            counted(len(scenes), "scene", "scenes"),
         )
         return used.rename(columns={"line": "point"})[["point", "scene", "row", "col", "name"]]
 
@@ -134,16 +136,24 @@ class Given:
         return placed
 
     def _of_shapes(self, placed: pd.DataFrame) -> pd.DataFrame:
-        """All points, and of each line and polygon `per_shape` pixels that can be used, or else one that cannot."""
+        """All points, and of each line and polygon `per_shape` pixels that can be used.
+
+        Of one whose pixels all lack data, one stays, to be counted; where another class's shape lies, none.
+        """
         usable = placed["valid"] & ~placed["contested"]
         order = placed["order"].where(usable, placed["order"] + 1)  # those that cannot be used come last
         rank = placed.assign(order=order).sort_values("order", kind="stable").groupby("line").cumcount()
-        drawn = (rank.reindex(placed.index) < self.per_shape) & (usable | (rank == 0))
+        drawn = (rank.reindex(placed.index) < self.per_shape) & (usable | ((rank == 0) & ~placed["contested"]))
         if shapes := placed["line"][placed["shape"]].nunique():
-            log.info("%d lines and polygons: %d pixels drawn", shapes, (drawn & usable & placed["shape"]).sum())
-        if overlapping := placed["line"][placed["contested"]].nunique():
-            log.warning("%d lines and polygons overlap those of other classes; there they give no pixels", overlapping)
-        return placed[drawn | ~placed["shape"]]
+            log.info(
+                "%s drawn in %s",
+                counted(int((drawn & usable & placed["shape"]).sum()), "pixel", "pixels"),
+                counted(shapes, "line or polygon", "lines and polygons"),
+            )
+        kept = placed[drawn | ~placed["shape"]]
+        if placed["contested"].any():
+            _tell_of_overlaps(placed, kept)
+        return kept
 
     def _by_rules(
         self, files: str, outside: pd.DataFrame, why: str, placed: pd.DataFrame, scenes: Sequence[Raster]
@@ -151,7 +161,7 @@ class Given:
         """The pixels that can be used, each once; the others are left out or refused, as the rules say."""
         valid = placed["valid"].to_numpy()
         unique = placed[valid].drop_duplicates(["scene", "row", "col", "name"], ignore_index=True)
-        contradicting = unique.duplicated(["scene", "row", "col"], keep=False) | unique["contested"]
+        contradicting = unique.duplicated(["scene", "row", "col"], keep=False)
         without, contrary = placed[~valid], unique[contradicting]
         with Faults() as faults:
             for rule, found, where, listing in (
@@ -159,8 +169,9 @@ class Given:
                 ("nodata", without, "on pixels without data", wording.pixels(without, scenes)),
                 ("contradicting", contrary, "where another class is given too", wording.pixels(contrary, scenes)),
             ):
+                number = counted(len(found), "label lies", "labels lie")
                 with faults.step():
-                    self._apply(rule, len(found), f"{files}: {len(found)} points lie {where}: {listing}")
+                    self._apply(rule, len(found), f"{files}: {number} {where}: {listing}")
         return unique[~contradicting]
 
     def _apply(self, rule: str, count: int, found: str) -> None:
@@ -168,7 +179,24 @@ class Given:
         if count and getattr(self, rule) == "refuse":
             raise InputError(f"{found}. Mend the file, or leave them out with annotation.{rule}=skip.")
         if count:
-            log.warning("%s. They are left out.", found)
+            log.warning("%s. Left out.", found)
+
+
+def _tell_of_overlaps(placed: pd.DataFrame, kept: pd.DataFrame) -> None:
+    """placed: pixels of labels, before those on which shapes of several classes lie were left out; kept: after it."""
+    tried = placed[placed["line"].isin(placed["line"][placed["contested"]])]
+    message = (
+        "Where labels of several classes lie, lines and polygons give no pixels: %s of the %s drawn in %s left out"
+    )
+    counts = [counted(int(tried["contested"].sum()), "pixel", "pixels"), f"{len(tried):,}"]
+    counts.append(counted(tried["line"].nunique(), "shape", "shapes"))
+    lost = tried[~tried["line"].isin(kept["line"])].drop_duplicates("line")
+    if len(lost):
+        names = ", ".join(f"{name} {count}" for name, count in lost["name"].value_counts().items())
+        message += "; nothing is left of {} ({})".format(
+            counted(len(lost), "shape", "shapes"), names.replace("%", "%%")
+        )
+    log.warning("%s.", message % tuple(counts))
 
 
 def _check_found(placed: pd.DataFrame, scenes: Sequence[Raster]) -> None:

@@ -73,7 +73,7 @@ def unified(names: "pd.Series[str]", raw: "pd.Series[object]") -> "pd.Series[str
 def respelled(names: "pd.Series[str]", wanted: Sequence[str]) -> "pd.Series[str]":
     """The names as `wanted` spells them; others stay as they are."""
     spelling = {key(name): name for name in wanted}
-    return names.map(lambda name: spelling.get(key(name), name))
+    return names.map(lambda name: spelling.get(key(name), name), na_action="ignore")
 
 
 def alike(names: Iterable[str]) -> list[tuple[str, str]]:

@@ -15,9 +15,9 @@ from pointseg.annotation import identity, kept
 from pointseg.annotation import names as spelling
 from pointseg.annotation.given import Given
 from pointseg.annotation.places import in_scene
-from pointseg.datasets.folder import COLOURS
+from pointseg.colours import colours
 from pointseg.datasets.held_out import Blocks, hold_out
-from pointseg.errors import InputError
+from pointseg.errors import InputError, counted
 from pointseg.imagery.paths import find, listed
 from pointseg.imagery.rasters import Raster, open_rasters
 from pointseg.types import IGNORE, Dataset, Points, Shape, Window
@@ -177,20 +177,21 @@ def _points(rows: pd.DataFrame, labels: np.ndarray) -> Points:
 
 
 def _palette(classes: Mapping[Name, str] | Sequence[Name] | None, names: Sequence[str]) -> UInt8[np.ndarray, "k 3"]:
-    colours = [COLOURS[i % len(COLOURS)] for i in range(len(names))]
+    drawn: Sequence[int] = colours(len(names))
     if isinstance(classes, Mapping):
         try:
-            colours = [int(colour.removeprefix("#"), 16) for colour in classes.values()]
+            drawn = [int(colour.removeprefix("#"), 16) for colour in classes.values()]
         except ValueError as error:
             raise InputError(f"dataset.classes={dict(classes)}: write colours as '#RRGGBB'.") from error
-    return np.array([[c >> 16 & 255, c >> 8 & 255, c & 255] for c in colours], np.uint8)
+    return np.array([[c >> 16 & 255, c >> 8 & 255, c & 255] for c in drawn], np.uint8)
 
 
 def _warn(table: pd.DataFrame, split: np.ndarray) -> None:
     """Say what was held out, and name classes with so few points that they may be slips of the pen."""
     counts = table["name"][split == "val"].value_counts()
-    listed = _shown([f"{name} {n}" for name, n in counts.items()])
-    log.info("Held out for validation: %d points (%s)", counts.sum(), listed)
+    listed = _shown([f"{name}: {n}" for name, n in counts.items()])
+    held = counted(int(counts.sum()), "labelled pixel", "labelled pixels")
+    log.info("Held out for validation: %s (%s)", held, listed)
     totals = table["name"].value_counts()
     if absent := _shown(sorted(set(totals.index) - set(counts.index))):
         log.warning(
@@ -243,5 +244,8 @@ def _reloaded(folder: Path, rasters: Sequence[Raster]) -> tuple[pd.DataFrame, np
         raise InputError(f"points={folder}: holds no points of these scenes; it has no {rasters[0].id}.csv.")
     if len(beyond := table[~in_scene(table, rasters)]):
         listed = ", ".join(f"{rasters[row.scene].id}: row {row.row}, col {row.col}" for row in beyond[:5].itertuples())
-        raise InputError(f"points={folder}: {len(beyond)} points lie outside their scenes ({listed}, …); restore them.")
+        raise InputError(
+            f"points={folder}: {counted(len(beyond), 'point lies', 'points lie')} outside their scenes ({listed}, …); "
+            "restore the file."
+        )
     return table, np.asarray(table["split"], str)

@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pointseg.colours import colours
 from pointseg.errors import Faults, InputError, reading
 from pointseg.imagery.decoded import Legend, Scale, Source, check_pairs, decode
 from pointseg.types import IGNORE, SPLITS, Dataset, Scene
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff"}
-# Where masks hold integers, classes are drawn in these colours (Okabe and Ito 2008, safe for the colour-blind).
-COLOURS = (0x0072B2, 0xE69F00, 0x999999, 0xD55E00, 0x009E73, 0xF0E442, 0x56B4E9, 0xCC79A7)
 
 Share = float | Sequence[str]
 """Of the groups: a fraction, drawn by seed, or their names."""
@@ -57,8 +56,8 @@ def folder(
             group_of = _groups(image_of, group_depth) if groups is None else _listed(image_of, groups, group_column)
             scenes = decode(_sources(image_of, mask_of, group_of), legend, scale)
     splits = _split(scenes, val, test, split_seed)
-    colours = [value if legend.colours else COLOURS[i % len(COLOURS)] for i, value in enumerate(legend.labels)]
-    palette = np.array([[c >> 16, c >> 8 & 255, c & 255] for c in colours[: len(classes)]], np.uint8)
+    drawn = (list(legend.labels) if legend.colours else colours(len(classes)))[: len(classes)]
+    palette = np.array([[c >> 16, c >> 8 & 255, c & 255] for c in drawn], np.uint8)
     return Dataset(tuple(classes), palette, tuple(name not in not_land_cover for name in classes), splits)
 
 

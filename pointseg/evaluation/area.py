@@ -7,8 +7,11 @@ give the estimates of Olofsson et al. 2014 (Remote Sensing of Environment 148: 4
 
 Values and standard errors are those of the papers. Their intervals, 1.96 errors to either side, are too short where a
 stratum has shown few mistakes or none, as its variance is then estimated as next to nothing (docs/accuracy.md has
-how often). So intervals come from a variance to which one imagined pixel is added in each stratum, mapped as those that
-were drawn from it, its truth spread evenly over the classes (in the spirit of Agresti and Coull 1998).
+how often). So intervals are those of a binomial proportion (Clopper and Pearson 1934) of as many independent pixels as
+would give the same variance (Korn and Graubard 1998, Survey Methodology 24: 193 to 201). That variance has one imagined
+pixel added to each stratum, mapped as those that were drawn from it, its truth spread evenly over the classes (in the
+spirit of Agresti and Coull 1998), and so is never nothing. Of 20 pixels that are all right, the interval is that of 20
+independent trials.
 """
 
 from dataclasses import dataclass
@@ -16,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-Z = 1.96  # half the width of a 95 % interval in standard errors, as both papers have it
+from pointseg.metrics import share_interval
 
 Classes = Int[np.ndarray, "n"]
 Pair = tuple[Float[np.ndarray, "_n m"], Float[np.ndarray, "_n m"]]
@@ -25,14 +28,15 @@ Pair = tuple[Float[np.ndarray, "_n m"], Float[np.ndarray, "_n m"]]
 
 @dataclass(frozen=True)
 class Estimate:
-    """m figures, their standard errors, and half their 95 % intervals; NaN where the sample says nothing (0 / 0)."""
+    """m figures, their standard errors, and their 95 % intervals; NaN where the sample says nothing (0 / 0)."""
 
     value: Float[np.ndarray, "m"]
     error: Float[np.ndarray, "m"]
-    half: Float[np.ndarray, "m"]
+    low: Float[np.ndarray, "m"]
+    high: Float[np.ndarray, "m"]
 
     def times(self, factor: float) -> "Estimate":
-        return Estimate(self.value * factor, self.error * factor, self.half * factor)
+        return Estimate(self.value * factor, self.error * factor, self.low * factor, self.high * factor)
 
 
 @dataclass(frozen=True)
@@ -55,31 +59,32 @@ class Sample:
         return np.asarray(self.areas @ (members @ (values * self._scale()) / members.sum(1, keepdims=True)))
 
     def ratio(self, real: Pair, imagined: Pair) -> Estimate:
-        """imagined: k possible truths of each pixel, those of the first pixel first."""
-        below = self.total(real[1])
+        """imagined: k possible truths of each pixel, those of the first pixel first. Above the line, values are between
+        0 and those below it, so that the ratio is a share.
+        """
         with np.errstate(invalid="ignore", divide="ignore"):
-            value = self.total(real[0]) / below
-            seen, unseen = ((above - value * under) for above, under in (real, imagined))
-            error = np.sqrt(self._variance(seen, np.zeros_like(unseen))) / below
-            half = Z * np.sqrt(self._variance(seen, unseen, weight=1)) / below
-        return Estimate(value, error, half)
+            value, variance = self._ratio(real, imagined, weight=0)
+            likely, doubt = self._ratio(real, imagined, weight=1)
+            return Estimate(value, np.sqrt(variance), *share_interval(value, likely * (1 - likely) / doubt))
 
-    def _variance(
-        self, seen: Float[np.ndarray, "n m"], imagined: Float[np.ndarray, "nk m"], weight: float = 0
-    ) -> Float[np.ndarray, "m"]:
-        """Of the total of `seen`, strata apart, with the correction for finite strata.
+    def _ratio(
+        self, real: Pair, imagined: Pair, weight: float
+    ) -> tuple[Float[np.ndarray, "m"], Float[np.ndarray, "m"]]:
+        """Ratios and their variances, strata apart, with the correction for finite strata.
 
         weight: number of imagined pixels in each stratum.
         """
-        members, each = self._members(), len(imagined) // len(seen)
+        members, each = self._members(), len(imagined[0]) // len(real[0])
         counts = members.sum(1, keepdims=True)
-        extra = members.repeat(each, 1) * weight / (counts * each)
-        values = np.concatenate([seen * self._scale(), imagined * self._scale().repeat(each, 0)])
-        weights = np.concatenate([members, extra], 1)
-        mean = weights @ values / weights.sum(1, keepdims=True)
-        spread = weights @ values**2 / weights.sum(1, keepdims=True) - mean**2
+        weights = np.concatenate([members, members.repeat(each, 1) * weight / (counts * each)], 1) / (counts + weight)
+        scale = np.concatenate([self._scale(), self._scale().repeat(each, 0)])
+        above, below = (scale * np.concatenate(part) for part in zip(real, imagined, strict=True))
+        total = self.areas @ (weights @ below)
+        value = self.areas @ (weights @ above) / total
+        off = above - value * below
+        spread = (weights @ off**2 - (weights @ off) ** 2).clip(0) / np.maximum(counts - 1 + weight, 1)
         unseen = 1 - counts / self.pixels[:, None]
-        return np.asarray(((self.areas[:, None] ** 2) * unseen / np.maximum(counts - 1, 1) * spread.clip(0)).sum(0))
+        return np.asarray(value), np.asarray(((self.areas[:, None] ** 2) * unseen * spread).sum(0) / total**2)
 
     def _members(self) -> Float[np.ndarray, "h n"]:
         return np.asarray(np.arange(len(self.pixels))[:, None] == self.strata, float)

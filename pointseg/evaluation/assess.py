@@ -2,28 +2,35 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import geopandas
 import numpy as np
 import pandas as pd
+from jaxtyping import Int
 from omegaconf import DictConfig
+from pyproj import Geod
 from rasterio.transform import rowcol
+from tabulate import tabulate
 
 from pointseg import plots
-from pointseg.errors import InputError, reading
+from pointseg.annotation import names
+from pointseg.errors import InputError, counted, reading
 from pointseg.evaluation.area import Assessment, Sample, assess
-from pointseg.evaluation.class_map import OUTSIDE, ClassMap, open_map
+from pointseg.evaluation.class_map import HECTARE, OUTSIDE, ClassMap, open_map
 from pointseg.evaluation.sample import named
 from pointseg.files import writing
 
 log = logging.getLogger(__name__)
 
 DESIGN = ("stratum", "stratum_pixels", "stratum_area", "area", "inclusion")
+PLACE = ("lon", "lat")  # of the pixel's centre; samples of earlier versions have none
 GAP = 1e-3  # share of the map's area by which that of the strata may differ unsaid
 SHOWN = 5  # points that a message lists
+FIGURES = {"users_accuracy": "user's accuracy", "producers_accuracy": "producer's accuracy", "f1": "F1"}
 
 
 def assess_map(cfg: DictConfig) -> None:
@@ -42,17 +49,17 @@ def assess_map(cfg: DictConfig) -> None:
     _compare(total, class_map)
     mapped, truth = table["mapped"].to_numpy(), table["truth"].map(classes.index).to_numpy(np.int64)
     found = assess(sample, mapped, truth, len(classes))
-    rows = summary(found, class_map, classes, total)
     matrix = pd.DataFrame(found.matrix, pd.Index(classes, name="mapped"), classes)
-    value, error, half = (float(part[0]) for part in (found.overall.value, found.overall.error, found.overall.half))
-    overall = {"value": value, "error": error, "low": max(value - half, 0.0), "high": min(value + half, 1.0)}
+    overall = {part: float(getattr(found.overall, part)[0]) for part in ("value", "error", "low", "high")}
+    counts = _counts(mapped, truth, classes)
+    rows = summary(found, class_map, classes, total, counts)
     content = {
         "map": str(class_map.file),
         "points": len(table),
         "unit": class_map.unit,
         "overall_accuracy": overall,
         "classes": rows.astype(object).where(rows.notna(), None).to_dict("records"),
-        "matrix": {"classes": classes, "shares": matrix.to_numpy().tolist(), "points": _counts(mapped, truth, classes)},
+        "matrix": {"classes": classes, "shares": matrix.to_numpy().tolist(), "points": counts.tolist()},
     }
     folder = points.with_name(f"{points.stem}_assessment") if cfg.output is None else Path(cfg.output)
     missed = np.full((len(classes) - len(class_map.classes), 3), 90, np.uint8)  # grey, as they are not on the map
@@ -60,12 +67,11 @@ def assess_map(cfg: DictConfig) -> None:
     log.info("%s\nAssessment: %s", text(rows, overall, class_map.unit), folder)
 
 
-def _counts(mapped: np.ndarray, truth: np.ndarray, classes: Sequence[str]) -> list[list[int]]:
+def _counts(mapped: np.ndarray, truth: np.ndarray, classes: Sequence[str]) -> Int[np.ndarray, "k k"]:
     """Points by mapped and true class."""
     counts = np.zeros((len(classes), len(classes)), int)
     np.add.at(counts, (mapped, truth), 1)
-    found: list[list[int]] = counts.tolist()
-    return found
+    return counts
 
 
 def read(file: Path, class_map: ClassMap, column: str) -> pd.DataFrame:
@@ -78,15 +84,20 @@ def read(file: Path, class_map: ClassMap, column: str) -> pd.DataFrame:
     with reading(file, "points", "give a GeoPackage, GeoJSON or CSV."):
         table = pd.read_csv(file) if file.suffix.lower() == ".csv" else _read_layer(file)
     if column not in table:
-        raise InputError(f"points={file}: has no column {column!r} for the class; name it in column: {_listed(table)}.")
+        raise InputError(
+            f"points={file}: has no column {column!r} for the class; column=<name> names another of {_listed(table)}."
+        )
+    _check_unmoved(table, file)
     rows, cols = _positions(table, class_map, file)
-    names = table[column].astype("string").str.strip()
+    spelled = names.unified(names.texts(table[column]), table[column])
     table = pd.DataFrame(table.drop(columns="geometry", errors="ignore"))
-    table = table.assign(truth=names.mask(names == ""), mapped=class_map.at(rows, cols), row=rows, col=cols)
+    found = {"truth": names.respelled(spelled, class_map.classes), "mapped": class_map.at(rows, cols)}
+    table = table.assign(**found, row=rows, col=cols)
     if (lost := table["mapped"] == OUTSIDE).any():
         places = ", ".join(f"row {row}, col {col}" for row, col in zip(rows[lost][:SHOWN], cols[lost], strict=False))
+        number = counted(int(lost.sum()), "point lies", "points lie")
         raise InputError(
-            f"points={file}: {lost.sum()} points lie where {class_map.file} has no class ({places}); assess a map of "
+            f"points={file}: {number} where {class_map.file} has no class ({places}); assess a map of "
             "the ground that the sample was drawn from."
         )
     return table
@@ -100,6 +111,26 @@ def _read_layer(file: Path) -> geopandas.GeoDataFrame:
     if frame.crs is None or set(frame.geom_type) != {"Point"}:
         raise ValueError(f"{', '.join(map(str, set(frame.geom_type)))} without points, or without a CRS")
     return frame
+
+
+def _check_unmoved(table: pd.DataFrame, file: Path) -> None:
+    """Raises InputError where points of pointseg sample do not lie where they were drawn: their labels would be held
+    against other pixels than those of their strata.
+    """
+    if not isinstance(table, geopandas.GeoDataFrame) or not {*DESIGN, *PLACE} <= set(table):
+        return
+    degrees = table.to_crs("EPSG:4326").geometry
+    lon, lat = (table[name].to_numpy(float) for name in PLACE)
+    metres = Geod(ellps="WGS84").inv(lon, lat, degrees.x.to_numpy(), degrees.y.to_numpy())[2]
+    side = np.sqrt(table["area"].to_numpy(float) * HECTARE)
+    moved = ~(metres <= side / 2)
+    if moved.any():
+        worst = np.flatnonzero(moved)[0]
+        raise InputError(
+            f"points={file}: {moved.sum()} of {len(table)} points were moved from where they were drawn, the first "
+            f"by {metres[worst]:.3g} m (drawn at lon {lon[worst]:.7f}, lat {lat[worst]:.7f}); put them back to their "
+            "columns lon and lat. What was seen elsewhere says nothing about the pixels that were drawn."
+        )
 
 
 def _positions(table: pd.DataFrame, class_map: ClassMap, file: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -148,13 +179,14 @@ def _labelled(table: pd.DataFrame, rule: str, file: Path) -> pd.DataFrame:
     drawn = table.groupby("stratum")[["inclusion", "stratum_pixels"]].first().prod(axis=1).round().sum()
     labelled = table[table["truth"].notna()]
     if lacking := int(drawn) - len(labelled):
-        found = f"points={file}: {lacking} of the {int(drawn)} points that were drawn have no class"
+        have = "has" if lacking == 1 else "have"
+        found = f"points={file}: {lacking} of the {int(drawn)} points that were drawn {have} no class"
         if rule == "refuse" or lacking < 0 or labelled.empty:
             raise InputError(
                 f"{found}; label all of them, or, if those left say as much about the map as the others, leave them "
                 "out with unlabelled=skip."
                 if lacking > 0
-                else f"points={file}: has {-lacking} points more than were drawn; remove what was added."
+                else f"points={file}: has {counted(-lacking, 'point', 'points')} more than were drawn; remove them."
             )
         log.warning("%s. They are left out, as if they had been left out at random.", found)
     return labelled
@@ -198,45 +230,67 @@ def _compare(total: float, class_map: ClassMap) -> None:
         )
 
 
-def summary(found: Assessment, class_map: ClassMap, classes: Sequence[str], total: float) -> pd.DataFrame:
-    """A row for each class: its area on the map, and each figure with standard error and the ends of its interval.
+def summary(
+    found: Assessment, class_map: ClassMap, classes: Sequence[str], total: float, counts: Int[np.ndarray, "k k"]
+) -> pd.DataFrame:
+    """A row for each class: points, its area on the map, and each figure with standard error and interval.
 
-    total: the area of all strata.
+    total: the area of all strata. counts: points by mapped and true class.
     """
     mapped = np.zeros(len(classes))
     mapped[: len(class_map.classes)] = class_map.areas
     figures = {"area": found.shares.times(total)}
     figures |= {"users_accuracy": found.users, "producers_accuracy": found.producers, "f1": found.f1}
-    columns: dict[str, Any] = {"class": list(classes), "mapped_area": mapped}
+    columns: dict[str, Any] = {"class": list(classes), "points_mapped": counts.sum(1), "points_true": counts.sum(0)}
+    columns |= {"unit": class_map.unit, "mapped_area": mapped}
     for name, figure in figures.items():
-        highest = total if name == "area" else 1.0
-        low, high = np.maximum(figure.value - figure.half, 0), np.minimum(figure.value + figure.half, highest)
-        columns |= {name: figure.value, f"{name}_error": figure.error, f"{name}_low": low, f"{name}_high": high}
+        columns |= {name: figure.value, f"{name}_error": figure.error}
+        columns |= {f"{name}_low": figure.low, f"{name}_high": figure.high}
     return pd.DataFrame(columns)
 
 
 def text(rows: pd.DataFrame, overall: dict[str, float], unit: str) -> str:
-    """The figures and their 95 % intervals, for a terminal."""
-    titles = {"users_accuracy": "user's accuracy", "producers_accuracy": "producer's accuracy", "f1": "F1"}
-    head = f"{'':<18}{'mapped':>14}{'area in ' + unit:>37}" + "".join(f"{title:>25}" for title in titles.values())
-    lines = [head]
-    for row in rows.to_dict("records"):
-        area = f"{row['area']:,.2f} ({row['area_low']:,.2f} to {row['area_high']:,.2f})"
-        ratios = [f"{row[name]:.3f} ({row[f'{name}_low']:.3f} to {row[f'{name}_high']:.3f})" for name in titles]
-        lines.append(f"{row['class']:<18}{row['mapped_area']:>14,.2f}{area:>37}" + "".join(f"{r:>25}" for r in ratios))
-    lines.append(
-        "overall accuracy {value:.3f} ({low:.3f} to {high:.3f}); in brackets: 95 % intervals".format(**overall)
-    )
-    return "\n".join(lines)
+    """The figures, their standard errors and 95 % intervals, for a terminal."""
+    size = ",.0f" if unit == "pixels" else ",.2f"
+    head = ["", "points\nmapped so", "points\ntruly so", f"mapped,\n{unit}", f"estimated,\n{unit}"]
+    doubt = ["standard\nerror", "95 % interval"]
+    head_columns = ("class", "points_mapped", "points_true")
+    areas = [
+        [*(row[name] for name in head_columns), format(row["mapped_area"], size), *_cells(row, "area", size)]
+        for row in rows.to_dict("records")
+    ]
+    accuracies = [
+        [row["class"], title, *_cells(row, name, ".3f")]
+        for row in rows.to_dict("records")
+        for name, title in FIGURES.items()
+    ]
+    whole = {"overall": overall["value"]} | {f"overall_{part}": overall[part] for part in ("error", "low", "high")}
+    accuracies.append(["", "overall accuracy", *_cells(whole, "overall", ".3f")])
+    return f"{_aligned(areas, [*head, *doubt])}\n\n{_aligned(accuracies, ['', '', '', *doubt], words=2)}"
+
+
+def _cells(row: Mapping[str, Any], name: str, form: str) -> list[str]:
+    """A figure, its standard error and its interval."""
+    value, error, low, high = (format(row[f"{name}{part}"], form) for part in ("", "_error", "_low", "_high"))
+    return ["none", "", ""] if value == "nan" else [value, error, f"{low} to {high}"]
+
+
+def _aligned(rows: list[list[Any]], head: list[str], words: int = 1) -> str:
+    """words: number of columns that hold words."""
+    sides = ["left"] * words + ["right"] * (len(head) - words)
+    return str(tabulate(rows, head, tablefmt="plain", disable_numparse=True, colalign=sides))
 
 
 def _write(
     folder: Path, rows: pd.DataFrame, matrix: pd.DataFrame, content: dict[str, Any], palette: plots.Palette
 ) -> None:
-    for name, table in {"classes": rows, "matrix": matrix}.items():
-        with writing(folder / f"{name}.csv") as partial:
-            table.to_csv(partial)
-    with writing(folder / "assessment.json") as partial:
-        partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
-    with writing(folder / "assessment.png") as partial:
-        plots.assessment(rows, matrix, palette, content["unit"]).savefig(partial)
+    """All four files, or none: those of two assessments side by side would look like one."""
+    with ExitStack() as stack:
+        classes, shares, everything, picture = (
+            stack.enter_context(writing(folder / name))
+            for name in ("classes.csv", "matrix.csv", "assessment.json", "assessment.png")
+        )
+        rows.to_csv(classes)
+        matrix.to_csv(shares)
+        everything.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+        plots.assessment(rows, matrix, palette, content["unit"]).savefig(picture)

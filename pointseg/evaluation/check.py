@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from pointseg import plots, progress
 from pointseg.annotation.kept import Kept
 from pointseg.config import construct, values
-from pointseg.errors import Faults, InputError, single
+from pointseg.errors import Faults, InputError, counted, single
 from pointseg.evaluation.agreement import agreement, border_pairs
 from pointseg.files import writing
 from pointseg.types import IGNORE, Dataset, Scene, Window
@@ -97,9 +97,11 @@ def _groups(dataset: Dataset, findings: Findings) -> None:
             split_of.setdefault(scene.group, set()).add(split)
     shared = [group for group, splits in split_of.items() if len(splits) > 1]
     if shared and dataset.points is not None:
-        findings.remarks.append(f"{len(shared)} images have points in several splits, in blocks apart (dataset.block).")
+        images = counted(len(shared), "image has", "images have")
+        findings.remarks.append(f"{images} points in several splits, in blocks apart (dataset.block).")
     elif shared and dataset.leaks:
-        findings.remarks.append(f"{len(shared)} groups stand in several splits, as was asked for; their scores leak.")
+        groups = counted(len(shared), "group stands", "groups stand")
+        findings.remarks.append(f"{groups} in several splits, as was asked for; their scores leak.")
 
 
 def _digest(scene: Scene) -> str:

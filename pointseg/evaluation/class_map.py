@@ -14,7 +14,7 @@ from pyproj import CRS, Geod, Proj, Transformer
 from rasterio.transform import Affine
 
 from pointseg import plots
-from pointseg.datasets.folder import COLOURS
+from pointseg.colours import colours
 from pointseg.errors import InputError, reading
 from pointseg.types import Shape
 
@@ -125,7 +125,7 @@ def open_map(file: Path, classes: Mapping[str, int] | None) -> ClassMap:
     if not file.is_file():
         raise InputError(f"map={file}: no such file; give a map of classes, such as pointseg predict writes.")
     with reading(file, "a map of classes", "give a map that pointseg predict wrote."), rasterio.open(file) as dataset:
-        tags, colours, dtype = dataset.tags(), _colours(dataset), dataset.dtypes[0]
+        tags, given, dtype = dataset.tags(), _colours(dataset), dataset.dtypes[0]
         shape = (dataset.height, dataset.width)
         crs = None if dataset.crs is None else CRS.from_user_input(dataset.crs)
         transform = dataset.transform
@@ -140,7 +140,7 @@ def open_map(file: Path, classes: Mapping[str, int] | None) -> ClassMap:
         raise InputError(f"classes: {wrong[0]!r} is no whole number; give the map's value of each class.")
     if len(set(values)) < len(values):
         raise InputError(f"classes={named}: two classes have one value; each needs its own.")
-    palette = [colours.get(value, COLOURS[i % len(COLOURS)]) for i, value in enumerate(values)]
+    palette = [given.get(value, own) for value, own in zip(values, colours(len(values)), strict=True)]
     rgb = np.array([_rgb(colour) for colour in palette], np.uint8)
     return ClassMap(file, tuple(named), tuple(values), rgb, shape, crs, transform)
 

@@ -27,7 +27,7 @@ logging.getLogger("pyogrio").setLevel(logging.WARNING)  # it counts records
 
 DRIVERS = {".gpkg": "GPKG", ".geojson": "GeoJSON", ".csv": None}
 ALLOCATIONS = ("neyman", "proportional", "equal")
-MOST = 1_000_000  # points of a sample, above which nobody labels it
+MOST = 10_000  # points that an error may ask for, as nobody labels more; count may ask for any number
 ASSUMED = 0.8  # user's accuracy where nothing is known of it
 
 Strata = Float[np.ndarray, "h"]
@@ -80,11 +80,20 @@ def _numbers(cfg: DictConfig, pixels: Int[np.ndarray, "h"], expected: Strata) ->
         return allocate(cfg.count, cfg.allocation, pixels, expected, cfg.least)
     if not 0 < cfg.error < 1:
         raise InputError(f"error={cfg.error}: give a standard error of the overall accuracy, such as 0.02.")
-    low, high = int(np.minimum(pixels, cfg.least).sum()), min(MOST, int(pixels.sum()))
+
+    def error_of(count: int) -> float:
+        return expected_error(allocate(count, cfg.allocation, pixels, expected, cfg.least), pixels, expected)
+
+    low, high = int(np.minimum(pixels, cfg.least).sum()), int(min(MOST, pixels.sum()))
+    if (reached := error_of(high)) > cfg.error:
+        needed = high * (reached / cfg.error) ** 2
+        raise InputError(
+            f"error={cfg.error}: would take about {needed:,.0f} points of a map of {pixels.sum():,} pixels; {high:,} "
+            f"give an error of {reached:.2g}. Give a larger error, or in count as many points as you mean to label."
+        )
     while low < high:  # the smallest number that is enough
         middle = (low + high) // 2
-        enough = expected_error(allocate(middle, cfg.allocation, pixels, expected, cfg.least), pixels, expected)
-        low, high = (low, middle) if enough <= cfg.error else (middle + 1, high)
+        low, high = (low, middle) if error_of(middle) <= cfg.error else (middle + 1, high)
     return allocate(low, cfg.allocation, pixels, expected, cfg.least)
 
 
@@ -199,8 +208,11 @@ def write(table: pd.DataFrame, class_map: ClassMap, labels: tuple[str, ...], out
             table[["number", "class", "row", "col", *design]].to_csv(partial, index=False)
             return
         x, y = xy(class_map.transform, table["row"].to_numpy(), table["col"].to_numpy())
-        points = geopandas.points_from_xy(x, y)
-        located = geopandas.GeoDataFrame(table[["number", "class", *design]], geometry=points, crs=class_map.crs)
+        points = geopandas.points_from_xy(x, y, crs=class_map.crs)
+        degrees = points.to_crs("EPSG:4326")
+        table = table.assign(lon=degrees.x, lat=degrees.y)  # by which assess knows a point that was moved
+        design += ["lon", "lat"]
+        located = geopandas.GeoDataFrame(table[["number", "class", *design]], geometry=points)
         located = located.to_crs("EPSG:4326") if driver == "GeoJSON" else located  # in degrees (RFC 7946)
         located.to_file(partial, driver=driver, layer=output.stem)
         if driver == "GPKG":

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pointseg.annotation import names
-from pointseg.datasets.folder import COLOURS
+from pointseg.colours import colours
 from pointseg.errors import InputError, reading
 from pointseg.files import writing
 
@@ -75,8 +75,8 @@ class Classes:
 
     def _next_colour(self) -> str:
         taken = set(self.colours.values())
-        own = [f"#{colour:06x}" for colour in COLOURS]
-        return next((colour for colour in own if colour not in taken), own[len(taken) % len(own)])
+        own = (f"#{colour:06x}" for colour in colours(len(taken) + 1))  # one of these is free
+        return next(colour for colour in own if colour not in taken)
 
     def _write(self, colours: dict[str, str]) -> None:
         with writing(self.file) as partial:

@@ -119,7 +119,9 @@ class GeoPackage:
         self.key = next(line[1] for line in columns if line[5])
         if self.column not in self.columns:
             names = ", ".join(name for name in self.columns if name not in (self.key, self.geometry))
-            raise InputError(f"{self.file}: no column {self.column!r} for the class; name it in column: {names}.")
+            raise InputError(
+                f"{self.file}: no column {self.column!r} for the class; column=<name> names another of {names}."
+            )
         definition, organisation, code = self.connection.execute(
             "SELECT definition, organization, organization_coordsys_id FROM gpkg_spatial_ref_sys WHERE srs_id = ?",
             (self.srs,),

@@ -131,6 +131,10 @@ def check_polygons(raster: Raster) -> None:
         )
 
 
+def preview_file(file: Path) -> Path:
+    return file.with_name(f"{file.stem}_preview.jpg")
+
+
 def write_preview(file: Path, confidence: Path, model: Trained, raster: Raster, points: Points) -> None:
     """A picture of the scene with `points`, the map `file` and its confidence, beside the map."""
     image, factor = reduced(raster, PREVIEW)
@@ -138,7 +142,7 @@ def write_preview(file: Path, confidence: Path, model: Trained, raster: Raster, 
     with rasterio.open(file) as classes, rasterio.open(confidence) as sure:
         layers = [dataset.read(1, out_shape=image.shape[:2]) for dataset in (classes, sure)]
     figure = plots.preview(image, small, layers[0], layers[1], model.palette, model.classes)
-    picture = file.with_name(f"{file.stem}_preview.jpg")
+    picture = preview_file(file)
     with writing(picture) as partial:
         figure.savefig(partial)
     log.info("Picture: %s", picture)

@@ -94,7 +94,10 @@ def predict(cfg: DictConfig) -> list[Path]:
     files = [_output(Path(cfg.output), raster, alone=len(rasters) == 1) for raster in rasters]
     for raster, file in zip(rasters, files, strict=True):
         points = _points(Path(cfg.run) / "points", raster, model.classes)
-        if predict_map(model, raster, file, settings):
+        made = predict_map(model, raster, file, settings)
+        if made or (
+            processes.rank() == 0 and not formats.preview_file(file).exists()
+        ):  # as one killed before it leaves
             formats.write_preview(file, output_files(file, settings)["confidence"], model, raster, points)
         if cfg.polygons and processes.rank() == 0:
             formats.write_polygons(file, raster, model.classes, model.palette, cfg.simplify)

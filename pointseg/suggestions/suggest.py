@@ -14,7 +14,7 @@ from pointseg import plots, qgis
 from pointseg.annotation.identity import elsewhere
 from pointseg.config import read
 from pointseg.datasets.field import labelled_ground
-from pointseg.errors import InputError
+from pointseg.errors import InputError, counted
 from pointseg.files import for_gis, writing
 from pointseg.imagery.paths import find
 from pointseg.imagery.rasters import Raster, open_rasters
@@ -50,13 +50,13 @@ def suggest(cfg: DictConfig) -> None:
         )
     if len(chosen) < rules.count:
         log.warning(
-            "Only %d points lie %g pixels apart; for more, lower distance and choose another output.",
-            *(len(chosen), rules.distance),
+            "Only %s %g pixels apart; for more, lower distance and choose another output.",
+            *(counted(len(chosen), "point lies", "points lie"), rules.distance),
         )
     write(chosen, rasters, model.classes, model.palette, output, _column(Path(cfg.run)))
     counts = chosen["predicted"].value_counts()
     listing = ", ".join(f"{model.classes[label]} {counts.get(label, 0)}" for label in range(len(model.classes)))
-    log.info("Suggested: %s (%d points; predicted %s)", output, len(chosen), listing)
+    log.info("Suggested: %s (%s; predicted %s)", output, counted(len(chosen), "point", "points"), listing)
 
 
 def _check_places(output: Path, rasters: Sequence[Raster]) -> None:

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Sampler
 from pointseg import progress
 from pointseg.annotation import identity, kept
 from pointseg.annotation.annotator import Annotator
-from pointseg.errors import InputError
+from pointseg.errors import InputError, counted
 from pointseg.imagery.augment import Augment
 from pointseg.imagery.crops import Crop, Cropping, read
 from pointseg.types import Batch, Dataset, LabelledScene, Points, Scene, Shape
@@ -188,9 +188,9 @@ class PointData(lightning.LightningDataModule):
             for scene in self._labelled()
         }
         counts = dict(zip(self.dataset.classes, self.counts, strict=True))
-        numbers = ", ".join(f"{name} {n:,}" for name, n in counts.items())
-        scenes = len(self.dataset.splits["train"])
-        log.info("Training points: %s in %d scenes (%s)", f"{sum(counts.values()):,}", scenes, numbers)
+        numbers = ", ".join(f"{name}: {n:,}" for name, n in counts.items())
+        scenes = counted(len(self.dataset.splits["train"]), "scene", "scenes")
+        log.info("Training points: %s in %s (%s)", counted(sum(counts.values()), "pixel", "pixels"), scenes, numbers)
         if absent := [name for name, n in counts.items() if n == 0]:
             log.warning("No training point has the class %s: the network cannot learn it.", ", ".join(absent))
 

@@ -202,6 +202,7 @@ class PointSeg(lightning.LightningModule):
             )
         if self.at_points:
             self.scores |= metrics.interval(self.confusion, self.land_cover)
+            self.scores |= metrics.class_intervals(self.confusion, self.classes)
         self.log_dict({f"{split}/{name}": value for name, value in self.scores.items()}, sync_dist=True)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

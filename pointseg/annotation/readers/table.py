@@ -75,7 +75,7 @@ def column_of(file: Path, there: Sequence[str], wanted: str) -> str:
     found = ", ".join(name for name in there if name not in ("geometry", LINE))
     if alike:
         raise InputError(f"{file}: columns {', '.join(alike)} differ in case alone; name one exactly.")
-    raise InputError(f"{file}: no column {wanted!r} for the class; name it in annotation.column: {found}.")
+    raise InputError(f"{file}: no column {wanted!r} for the class; annotation.column=<name> names another of {found}.")
 
 
 def scene_of(file: Path, table: pd.DataFrame, scene: str | None) -> str | None:
