@@ -85,9 +85,7 @@ def within(size: Size, network: Frozen, tile: int) -> Iterator[dict[str, Any]]:
                     seconds = time.perf_counter() - start
                     predicted = predict(truth)
                     shares = np.bincount(points.labels, minlength=classes) / len(points.labels)
-                    with np.errstate(divide="ignore"):
-                        prior = estimate_prior(predicted.clip(1e-3), shares.clip(1e-3))
-                    renewed = predicted * prior / shares.clip(1e-3)
+                    renewed = predicted * estimate_prior(predicted) / shares.clip(1e-3)
                     yield {
                         "footing": "within", "fold": tile, "draw": turn, "count": count, "how": how,
                         "contender": name, "miou": miou(predicted, truth.labels, classes),

@@ -14,6 +14,7 @@ spirit of Agresti and Coull 1998), and so is never nothing. Of 20 pixels that ar
 independent trials.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,26 +64,30 @@ class Sample:
         0 and those below it, so that the ratio is a share.
         """
         with np.errstate(invalid="ignore", divide="ignore"):
-            value, variance = self._ratio(real, imagined, weight=0)
-            likely, doubt = self._ratio(real, imagined, weight=1)
+            value, variance = self._ratio([real])
+            likely, doubt = self._ratio([real, imagined])
             return Estimate(value, np.sqrt(variance), *share_interval(value, likely * (1 - likely) / doubt))
 
-    def _ratio(
-        self, real: Pair, imagined: Pair, weight: float
-    ) -> tuple[Float[np.ndarray, "m"], Float[np.ndarray, "m"]]:
+    def _ratio(self, pairs: Sequence[Pair]) -> tuple[Float[np.ndarray, "m"], Float[np.ndarray, "m"]]:
         """Ratios and their variances, strata apart, with the correction for finite strata.
 
-        weight: number of imagined pixels in each stratum.
+        pairs: of the pixels, and perhaps of imagined ones, which weigh as much as one pixel in each stratum.
         """
-        members, each = self._members(), len(imagined[0]) // len(real[0])
+        members = self._members()
         counts = members.sum(1, keepdims=True)
-        weights = np.concatenate([members, members.repeat(each, 1) * weight / (counts * each)], 1) / (counts + weight)
-        scale = np.concatenate([self._scale(), self._scale().repeat(each, 0)])
-        above, below = (scale * np.concatenate(part) for part in zip(real, imagined, strict=True))
-        total = self.areas @ (weights @ below)
-        value = self.areas @ (weights @ above) / total
+        weights, scales = [members], [self._scale()]
+        for above, _ in pairs[1:]:
+            each = len(above) // len(self.strata)
+            weights.append(members.repeat(each, 1) / (counts * each))
+            scales.append(self._scale().repeat(each, 0))
+        weight, scale = np.concatenate(weights, 1), np.concatenate(scales)
+        sizes = weight.sum(1, keepdims=True)
+        means = weight / sizes
+        above, below = (scale * np.concatenate(part) for part in zip(*pairs, strict=True))
+        total = self.areas @ (means @ below)
+        value = self.areas @ (means @ above) / total
         off = above - value * below
-        spread = (weights @ off**2 - (weights @ off) ** 2).clip(0) / np.maximum(counts - 1 + weight, 1)
+        spread = (means @ off**2 - (means @ off) ** 2).clip(0) / np.maximum(sizes - 1, 1)
         unseen = 1 - counts / self.pixels[:, None]
         return np.asarray(value), np.asarray(((self.areas[:, None] ** 2) * unseen * spread).sum(0) / total**2)
 

@@ -109,7 +109,8 @@ class ClassMap:
     def _areal_scales(self) -> Float[np.ndarray, "h"]:
         """By how much the projection enlarges areas, in the middle of each row."""
         assert self.crs is not None
-        assert self.crs.geodetic_crs is not None
+        if self.crs.geodetic_crs is None:  # coordinates of its own, which no projection has made
+            return np.ones(self.shape[0])
         columns = np.full(self.shape[0], self.shape[1] / 2)
         x, y = self.transform * (columns, np.arange(self.shape[0]) + 0.5)
         to_degrees = Transformer.from_crs(self.crs, self.crs.geodetic_crs, always_xy=True)

@@ -49,7 +49,7 @@ def prior_of(chosen: Any, images: Any, model: Trained, sample: Sample, training:
     # The estimate wants calibrated posteriors of the training's prior: calibrated on points with its shares.
     none = (0.0,) * len(training)
     temperature = fit_temperature(sample.views, sample.labels, sample.weights(training), none)
-    return calibration.estimate_prior(blend(unlabelled, Calibration(temperature, none)), training)
+    return calibration.estimate_prior(blend(unlabelled, Calibration(temperature, none)))
 
 
 def check_estimate(chosen: Any, prior: Shares | None, weights: Numbers, model: Trained) -> None:

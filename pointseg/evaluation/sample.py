@@ -209,9 +209,10 @@ def write(table: pd.DataFrame, class_map: ClassMap, labels: tuple[str, ...], out
             return
         x, y = xy(class_map.transform, table["row"].to_numpy(), table["col"].to_numpy())
         points = geopandas.points_from_xy(x, y, crs=class_map.crs)
-        degrees = points.to_crs("EPSG:4326")
-        table = table.assign(lon=degrees.x, lat=degrees.y)  # by which assess knows a point that was moved
-        design += ["lon", "lat"]
+        if class_map.crs is not None and class_map.crs.geodetic_crs is not None:
+            degrees = points.to_crs("EPSG:4326")
+            table = table.assign(lon=degrees.x, lat=degrees.y)  # by which assess knows a point that was moved
+            design += ["lon", "lat"]
         located = geopandas.GeoDataFrame(table[["number", "class", *design]], geometry=points)
         located = located.to_crs("EPSG:4326") if driver == "GeoJSON" else located  # in degrees (RFC 7946)
         located.to_file(partial, driver=driver, layer=output.stem)

@@ -154,8 +154,8 @@ def write_polygons(file: Path, raster: Raster, classes: Sequence[str], palette: 
     area: in square metres on the ground (geodesic; on the ellipsoid), square pixels on a plain picture, and the square
     of the unit of coordinates that have no CRS. On a plain picture y is −row, as map viewers place it.
 
-    simplify: pixels by which outlines may move; borders that two areas share stay shared (coverage simplification,
-    Visvalingam-Whyatt).
+    simplify: corners go whose triangle with both neighbours is smaller than a square of so many pixels a side; borders
+    that two areas share stay shared (coverage simplification, Visvalingam-Whyatt).
     The map is held in memory, a byte a pixel.
     """
     output = file.with_suffix(".gpkg")
@@ -168,7 +168,7 @@ def write_polygons(file: Path, raster: Raster, classes: Sequence[str], palette: 
     found = list(rasterio.features.shapes(labels, mask=labels != IGNORE, transform=transform))
     shapes = np.array([shapely.geometry.shape(shape) for shape, _ in found])
     if simplify:
-        # The tolerance is the square root of an area, so a triangle of side `simplify` pixels.
+        # The tolerance is the square root of the triangles' area.
         shapes = shapely.coverage_simplify(shapes, simplify * abs(transform.determinant) ** 0.5)
     names = [classes[int(label)] for _, label in found]
     frame = geopandas.GeoDataFrame({"class": names}, geometry=shapes, crs=raster.crs)

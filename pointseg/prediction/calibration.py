@@ -155,17 +155,12 @@ def prior_shift(prior: Shares, training: Shares) -> tuple[float, ...]:
     return tuple(np.log(prior / np.where(training > 0, training, prior)).tolist())
 
 
-def estimate_prior(posteriors: Float[np.ndarray, "n k"], training: Shares) -> Shares:
-    """The class shares of unlabelled positions, from their posteriors under the training's shares.
+def estimate_prior(posteriors: Float[np.ndarray, "n k"]) -> Shares:
+    """The class shares of unlabelled positions: the mean of their posteriors under the training's shares.
 
-    Saerens, Latinne, Decaestecker 2002, equation 2.9: expectation maximisation, which wants calibrated posteriors
-    and imagery whose classes look as those of training do.
+    Bella et al. 2010, "probability average". It leans towards the training's shares, which is what a map from few
+    points needs: expectation maximisation (Saerens et al. 2002, equation 2.9), of which it is the first step, goes on
+    to let rare classes vanish, and harms the map (docs/calibration.md).
     """
-    prior = training.clip(LEAST)
-    for _ in range(10_000):
-        adjusted = posteriors * np.exp(prior_shift(prior, training))
-        renewed = (adjusted / adjusted.sum(1, keepdims=True)).mean(0).clip(LEAST)
-        if np.abs(renewed - prior).max() < 1e-7:
-            break
-        prior = renewed
-    return np.asarray(renewed / renewed.sum())
+    shares = posteriors.mean(0).clip(LEAST)
+    return np.asarray(shares / shares.sum())
