@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 from pointseg.errors import InputError
 from pointseg.evaluation.calibrate import _held_out
 from pointseg.evaluation.positions import Sample
-from pointseg.evaluation.prior import check
+from pointseg.evaluation.prior import check, check_estimate
 from pointseg.losses.partial_ce import PartialCrossEntropy
 from pointseg.losses.weighted_partial_ce import WeightedPartialCrossEntropy
 from pointseg.models.networks import unet
@@ -92,6 +93,16 @@ def test_shares_are_found_without_labels_between_the_training_s_and_the_truth() 
     certain = calibration.estimate_prior(np.eye(3)[labels])
     assert np.abs(certain - np.bincount(labels, minlength=3) / len(labels)).max() < 1e-9
     assert calibration.estimate_prior(np.array([[1.0, 0.0, 0.0]])).min() > 0  # no class is ruled out
+
+
+@pytest.mark.parametrize(("rare", "weights"), [(0.0005, np.ones(50)), (0.1, np.r_[np.ones(3), np.full(47, 1e-6)])])
+def test_an_estimate_by_which_a_class_vanishes_or_few_points_count_is_refused(rare: float, weights: np.ndarray) -> None:
+    model: Any = SimpleNamespace(classes=("a", "b"))
+    found = np.array([rare, 1 - rare])
+    with pytest.raises(InputError, match="prior=estimate"):
+        check_estimate("estimate", found, weights, model)
+    check_estimate("estimate", np.array([0.1, 0.9]), np.ones(50), model)
+    check_estimate("points", found, weights, model)
 
 
 def test_a_class_without_training_points_keeps_its_logit() -> None:

@@ -175,8 +175,8 @@ def test_every_fault_of_points_and_their_images_is_named(tmp_path: Path) -> None
     (tmp_path / "site/d.tif").unlink()
     assert_each_once(found(*everything), [r"bad\.gpkg", r"more\.csv, line 3: x is 'nowhere'", r"gone\.csv"])
     rules = [
-        r"1 points .*'sand' at x 3\d+\.\d+, y 27\d+",
-        r"1 points .*'sand' at row 3, col 3",
+        r"1 labels? .*'sand' at x 3\d+\.\d+, y 27\d+",
+        r"1 labels? .*'sand' at row 3, col 3",
         r"2 points .*'sand' at row 2, col 2 of a, 'water'",
     ]
     assert_each_once(found("field.gpkg", "on.csv"), rules)

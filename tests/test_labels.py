@@ -47,7 +47,7 @@ def test_labels_outside_that_would_lie_inside_with_x_and_y_exchanged_are_counted
     wrong[:2].to_csv(tmp_path / "p.csv", index=False)
     wrong[2:].to_csv(tmp_path / "q.csv", index=False)
     files = [tmp_path / "p.csv", tmp_path / "q.csv"]
-    with pytest.raises(InputError, match=r"3 points lie in no scene.* 2 of these 3 "):
+    with pytest.raises(InputError, match=r"3 labels lie in no scene.* 2 of these 3 "):
         reader(crs="EPSG:4326", outside="refuse").read(files, rasters)
     assert reader(crs="EPSG:4326").read(files, rasters)[["row", "col"]].to_numpy().tolist() == [[3, 4]]
 
