@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from pointseg.annotation import identity, names, places, wording
+from pointseg.annotation import identity, names, places, shapes, wording
 from pointseg.annotation.readers import files
 from pointseg.annotation.readers.labels import Columns, Labels
 from pointseg.errors import Faults, InputError
@@ -31,7 +31,7 @@ class Given:
 
     column: the one that names the class; None: the name of the file does. A point without a class is not labelled yet
         and left out.
-    layer: of a GeoPackage that has several.
+    layer: of a GeoPackage that has several; one of these or more.
     crs: of the coordinates, as EPSG:32640, where the file does not say it.
     outside, nodata, contradicting: what becomes of points in no scene, on pixels without data, and of
         pixels that are given two classes: left out and counted, or an error. Points that repeat
@@ -43,7 +43,7 @@ class Given:
     """
 
     column: str | None
-    layer: str | None
+    layer: str | Sequence[str] | None
     crs: str | None
     outside: Rule
     nodata: Rule
@@ -136,14 +136,12 @@ class Given:
     def _of_shapes(self, placed: pd.DataFrame) -> pd.DataFrame:
         """All points, and of each line and polygon `per_shape` pixels that can be used, or else one that cannot."""
         usable = placed["valid"] & ~placed["contested"]
-        order = placed["order"].where(usable, placed["order"] + 1)  # those that cannot be used come last
-        rank = placed.assign(order=order).sort_values("order", kind="stable").groupby("line").cumcount()
-        drawn = (rank.reindex(placed.index) < self.per_shape) & (usable | (rank == 0))
-        if shapes := placed["line"][placed["shape"]].nunique():
-            log.info("%d lines and polygons: %d pixels drawn", shapes, (drawn & usable & placed["shape"]).sum())
+        drawn = shapes.drawn(placed, self.per_shape)
+        if count := placed["line"][placed["shape"]].nunique():
+            log.info("%d lines and polygons: %d pixels drawn", count, (drawn & usable & placed["shape"]).sum())
         if overlapping := placed["line"][placed["contested"]].nunique():
             log.warning("%d lines and polygons overlap those of other classes; there they give no pixels", overlapping)
-        return placed[drawn | ~placed["shape"]]
+        return placed[drawn]
 
     def _by_rules(
         self, files: str, outside: pd.DataFrame, placed: pd.DataFrame, scenes: Sequence[Raster]

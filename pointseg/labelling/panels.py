@@ -7,16 +7,19 @@ from nicegui.events import ValueChangeEventArguments
 from pyproj import CRS
 
 from pointseg.labelling import overviews
+from pointseg.labelling.class_list import ClassList
+from pointseg.labelling.layer import kind_of
+from pointseg.labelling.records import Pixel, Record, middle
 
 if TYPE_CHECKING:  # each tab's page makes its panels
     from pointseg.labelling.page import Page
 
-FEW = 10  # points of a class, below which it is marked
 LAYERS = {"classes": "Classes", "sure": "Classes, faint where unsure", "confidence": "Confidence", "none": "No map"}
 HELP = (
-    "Click: a point of the marked class. 1–9: mark another class. Click a point: pick it; then 1–9 changes its class "
-    "and Delete removes it. Drag: move it. N: the next point worth labelling; a click or 1–9 answers it. Z: undo. "
-    "Shift+Z: redo. M: map on or off. Esc: let go."
+    "Click: a point of the marked class. 1–9: mark another class. Click a label: pick it; then 1–9 changes its class "
+    "and Delete removes it. Drag a point: move it. L, P: draw lines, polygons; a double click ends one, Backspace "
+    "takes its last corner back, Esc drops it. C: points again. N: the next point worth labelling; a click or 1–9 "
+    "answers it. Z: undo. Shift+Z: redo. M: map on or off. Esc: let go."
 )
 
 
@@ -34,8 +37,8 @@ class Panels:
         with ui.element("div").classes("panel"):
             self._scene_choice()
             ui.html("<h3>Classes</h3>", sanitize=False)
-            self._classes()
-            self._new_class()
+            self.classes = ClassList(page)
+            self._tools()
             self._map_choice()
             self._image()
             ui.html("<h3>How good the map is</h3>", sanitize=False)
@@ -43,7 +46,7 @@ class Panels:
             ui.html("<h3>Next</h3>", sanitize=False)
             self._actions()
             self._job()
-            ui.html("<h3>Points</h3>", sanitize=False)
+            ui.html("<h3>Labels</h3>", sanitize=False)
             self._points()
             ui.label(HELP).classes("quiet")
 
@@ -52,7 +55,7 @@ class Panels:
         page, learner, session = self.page, self.page.learner, self.page.session
         self.status.set_text(page.how_drawn())
         if self._new("classes", (session.version, page.current, page.picked, id(learner.quality))):
-            self.refresh_classes()
+            self.classes.show()
         elif self._new("points", session.version):  # the list may be long: once the hand rests
             self.table.rows = self._rows()
             self.table.update()
@@ -70,9 +73,6 @@ class Panels:
         self._known[what] = value
         return bool(changed)
 
-    def refresh_classes(self) -> None:
-        self._classes.refresh()
-
     def refresh_image(self) -> None:
         self._image.refresh()
 
@@ -86,64 +86,14 @@ class Panels:
         self.scenes.set_visibility(len(scenes) > 1)
         self.scenes.on("popup-hide", js_handler=LET_GO)
 
-    @ui.refreshable_method
-    def _classes(self) -> None:
-        page = self.page
-        counts, quality = page.session.counts(), page.learner.quality
-        for i, (name, colour) in enumerate(page.session.classes.colours.items(), 1):
-            with ui.element("div").classes("line class-row" + (" current" if name == page.current else "")) as row:
-                row.on("click", lambda name=name: self._choose(name))
-                ui.label(str(i) if i < 10 else "").style("width: 1em")
-                swatch = ui.element("input").props(f'type=color value="{colour}" aria-label="colour"')
-                swatch.on(
-                    "change",
-                    lambda e, name=name: page.attempt(
-                        page.session.change_classes, page.session.classes.recolour, name, str(e.args)
-                    ),
-                    js_handler="(e) => emit(e.target.value)",
-                )
-                field = ui.input(value=name).props("dense borderless debounce=0").classes("grow class-name")
-                field.on("blur", lambda name=name, field=field: self._rename(name, field))
-                field.on("keydown.enter", js_handler="(e) => e.target.blur()")
-                ui.label(str(counts[name])).classes("few" if counts[name] < FEW else "").tooltip(
-                    "points; red: label more of it" if counts[name] < FEW else "points"
-                )
-                iou = quality.iou.get(name) if quality else None
-                ui.label("" if iou is None else f"{iou:.2f}").classes("quiet").tooltip("IoU on ground held out")
-                self._small("keyboard_arrow_up", "move up", name, -1)
-                if not counts[name]:
-                    ui.button(
-                        icon="close", on_click=lambda name=name: page.attempt(page.session.remove_class, name)
-                    ).props('flat dense size=xs aria-label="remove class"')
-
-    def _small(self, icon: str, label: str, name: str, by: int) -> None:
-        session = self.page.session
-        ui.button(
-            icon=icon, on_click=lambda: self.page.attempt(session.change_classes, session.classes.move, name, by)
-        ).props(f'flat dense size=xs aria-label="{label}"')
-
-    async def _choose(self, name: str) -> None:
-        if name != self.page.current:
-            self.page.current = name
-
-    async def _rename(self, name: str, field: ui.input) -> None:
-        if field.value != name:
-            await self.page.attempt(self.page.session.rename_class, name, field.value)
-            self.refresh_classes()
-
-    def _new_class(self) -> None:
-        page = self.page
-
-        async def add() -> None:
-            if name := field.value.strip():
-                await page.attempt(page.session.change_classes, page.session.classes.add, name)
-                if name in page.session.classes.colours:
-                    page.current = name
-                    field.set_value("")
-
-        with ui.element("div").classes("line"):
-            field = ui.input(placeholder="new class").props("dense").classes("grow new-class").on("keydown.enter", add)
-            ui.button("Add", on_click=add).props("flat dense no-caps")
+    def _tools(self) -> None:
+        """What clicks on the map make."""
+        self.tools = ui.toggle(
+            {"point": "Points (C)", "line": "Lines (L)", "polygon": "Polygons (P)"},
+            value="point",
+            on_change=lambda e: self.page.map.run_method("tool", e.value),
+        ).props("dense no-caps size=sm flat")
+        self.tools.set_visibility(self.page.session.points.layers is not None)
 
     def _map_choice(self) -> None:
         ui.html("<h3>Map</h3>", sanitize=False)
@@ -233,8 +183,10 @@ class Panels:
             ui.button("Save the run", on_click=lambda: self._start(page.jobs.save_run)).props("dense no-caps size=sm")
 
     async def _start(self, work: Any) -> None:
-        counts, colours = self.page.session.counts(), self.page.session.classes.colours
-        await self.page.attempt(work, {name: colour for name, colour in colours.items() if counts[name]})
+        session = self.page.session
+        counts, colours = session.counts(), session.classes.colours
+        chosen = {name: colour for name, colour in colours.items() if counts[name]}
+        await self.page.attempt(work, chosen, session.points.layers)
 
     @ui.refreshable_method
     def _job(self) -> None:
@@ -257,7 +209,7 @@ class Panels:
     def _points(self) -> None:
         columns = [
             {"name": key, "label": label, "field": key, "align": "left", "sortable": True}
-            for key, label in (("name", "class"), ("scene", "scene"), ("row", "row"), ("col", "col"))
+            for key, label in (("name", "class"), ("kind", ""), ("scene", "scene"), ("row", "row"), ("col", "col"))
         ]
         self.table = ui.table(rows=[], columns=columns, row_key="id").props(
             'dense flat virtual-scroll :rows-per-page-options="[0]" hide-bottom'
@@ -266,17 +218,20 @@ class Panels:
         self.table.on("rowClick", lambda e: self.page.jump(int(e.args)), js_handler="(e, row) => emit(row.id)")
 
     def _rows(self) -> list[dict[str, Any]]:
-        scenes = self.page.session.scenes
-        return [
-            {
-                "id": record.id,
-                "name": record.name or "– none yet –",
-                "scene": scenes[pixels[0].scene].id if pixels else "in no scene",
-                "row": pixels[0].row if pixels else "",
-                "col": pixels[0].col if pixels else "",
-            }
-            for record, pixels in self.page.session.shown
-        ]
+        session = self.page.session
+        points = ((record, pixels[:1]) for record, pixels in session.shown)
+        shapes = ((record, [middle(outline) for outline in found[:1]]) for record, found in session.outlined)
+        return [self._row(record, pixels) for record, pixels in (*points, *shapes)]
+
+    def _row(self, record: Record, pixels: list[Pixel]) -> dict[str, Any]:
+        return {
+            "id": record.id,
+            "name": record.name or "– none yet –",
+            "kind": kind_of(record).removesuffix("STRING").lower(),
+            "scene": self.page.session.scenes[pixels[0].scene].id if pixels else "in no scene",
+            "row": pixels[0].row if pixels else "",
+            "col": pixels[0].col if pixels else "",
+        }
 
 
 def _scored(what: str, now: tuple[float, float, float], before: tuple[float, float, float] | None) -> str:

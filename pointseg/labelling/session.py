@@ -1,7 +1,8 @@
-"""What one person labels: scenes, their file of points, classes, and what can be undone. It knows no browser."""
+"""What one person labels: scenes, their file of labels, classes, and what can be undone. It knows no browser."""
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,8 @@ from pointseg.errors import InputError
 from pointseg.imagery.rasters import Raster
 from pointseg.labelling.classes import Classes
 from pointseg.labelling.geopackage import GeoPackage
-from pointseg.labelling.records import Change, ConflictError, Pixel, PointsFile, Record
+from pointseg.labelling.records import Change, ConflictError, Outline, Pixel, PointsFile, Record
+from pointseg.labelling.sampled import Sampled
 from pointseg.labelling.table import Table
 from pointseg.types import Window
 
@@ -54,8 +56,10 @@ class Session:
         scenes: Sequence[Raster],
         points: PointsFile,
         classes: Mapping[str, str] | Iterable[str] | None = None,
+        per_shape: int = 50,
     ) -> None:
         self.scenes, self.points = list(scenes), points
+        self.sampled = Sampled(self.scenes, per_shape)
         self.classes = Classes(points.file, classes)
         self.lock = threading.RLock()
         self.records: dict[int, Record] = {}
@@ -65,7 +69,10 @@ class Session:
         self.redoable: list[list[Change]] = []
         self.notes: list[Note] = []
         self.version = 0
-        self.shown: list[tuple[Record, list[Pixel]]] = []  # replaced as a whole: to be read without waiting for a write
+        # These are replaced as a whole, to be read without waiting for a write:
+        self.shown: list[tuple[Record, list[Pixel]]] = []  # points
+        self.outlined: list[tuple[Record, list[Outline]]] = []  # lines and polygons
+        self._labelled: dict[Pixel, str] = {}
         self.listeners: list[Callable[[], None]] = []
         self._load()
 
@@ -81,6 +88,20 @@ class Session:
             assert done[0].after is not None
             return done[0].after.id
 
+    def outline(self, scene: int, vertices: Sequence[tuple[float, float]], closed: bool, name: str | None) -> int:
+        """The id of a new polygon, if closed, or line through these places of a scene (row, col, from its corner)."""
+        with self.lock:
+            shape = self.points.shape_of(scene, vertices, closed)
+            (there,) = self.points.outlines_of([Record(NEW, name, shape)])
+            self.sampled.know(NEW, there)
+            usable = self.sampled.usable(NEW)
+            self.sampled.forget(NEW)
+            if not usable:
+                raise InputError("No pixel of it holds data, so it labels nothing.")
+            (done,) = self._do([Change(None, Record(NEW, name, shape))])
+            assert done.after is not None
+            return done.after.id
+
     def classify(self, number: int, name: str | None) -> None:
         with self.lock:
             record = self._known(number)
@@ -90,6 +111,8 @@ class Session:
     def move(self, number: int, pixel: Pixel) -> None:
         with self.lock:
             record = self._known(number)
+            if number not in self.pixels:
+                raise InputError("Points alone can be moved; draw a line or polygon anew.")
             self._check_pixel(pixel)
             if standing := [other for other in self.at.get(pixel, []) if other != number]:
                 raise InputError(f"Another point ({self.records[standing[0]].name}) lies on this pixel already.")
@@ -124,7 +147,7 @@ class Session:
     def remove_class(self, name: str) -> None:
         with self.lock:
             if count := self.counts().get(name, 0):
-                raise InputError(f"{name}: has {count} points; give them another class first.")
+                raise InputError(f"{name}: has {count} labels; give them another class first.")
             self.classes.remove(name)
             self._changed()
 
@@ -135,22 +158,20 @@ class Session:
             self._changed()
 
     def counts(self) -> dict[str, int]:
-        """The points of each class, in their order; those of classes without points too."""
+        """The labels of each class, in their order; those of classes without labels too."""
         counts = dict.fromkeys(self.classes.names, 0)
-        for record, _ in self.shown:
+        for record, _ in [*self.shown, *self.outlined]:
             if record.name in counts:
                 counts[record.name] += 1
         return counts
 
     def labelled(self) -> dict[Pixel, str]:
-        """The class of each labelled pixel; those with points of two classes are left out."""
-        with self.lock:
-            found = {}
-            for pixel, numbers in self.at.items():
-                names = {self.records[number].name for number in numbers} - {None}
-                if len(names) == 1:
-                    found[pixel] = str(names.pop())
-            return found
+        """The class of each labelled pixel; those with labels of two classes are left out."""
+        return self._labelled
+
+    def labelled_counts(self) -> Counter[str]:
+        """The labelled pixels of each class that has some."""
+        return Counter(self._labelled.values())
 
     def poll(self) -> None:
         """Look whether somebody else has changed the file, and take in what he did. To be called now and then."""
@@ -174,7 +195,9 @@ class Session:
     def _load(self) -> None:
         records = self.points.read()
         self.records = {record.id: record for record in records}
-        self.pixels = dict(zip(self.records, self.points.pixels_of(records), strict=True))
+        self.pixels = {}
+        self.sampled.clear()
+        self._know(records)
         if isinstance(self.points, Table):  # whose ids are others now
             self.undoable, self.redoable = [], []
         self._index()
@@ -188,10 +211,19 @@ class Session:
             for pixel in pixels:
                 self.at.setdefault(pixel, []).append(number)
 
+    def _know(self, records: Sequence[Record]) -> None:
+        """Where they lie."""
+        places = zip(records, self.points.pixels_of(records), self.points.outlines_of(records), strict=True)
+        for record, pixels, outlines in places:
+            if isinstance(record.place, tuple):
+                self.pixels[record.id] = pixels
+            else:
+                self.sampled.know(record.id, outlines)
+
     def _complain(self) -> None:
-        outside = sum(not pixels for pixels in self.pixels.values())
+        outside = sum(not found for found in (*self.pixels.values(), *self.sampled.outlines.values()))
         if outside:
-            self.say(f"{outside} points of {self.points.file.name} lie in no scene; they stay in the file, unused.")
+            self.say(f"{outside} labels of {self.points.file.name} lie in no scene; they stay in the file, unused.")
         torn = [
             pixel for pixel, numbers in self.at.items() if len({self.records[n].name for n in numbers} - {None}) > 1
         ]
@@ -228,8 +260,8 @@ class Session:
                 self._forget(before.id)
             if after is not None:
                 self.records[after.id] = after
-                self.pixels[after.id] = self.points.pixels_of([after])[0]
-                for pixel in self.pixels[after.id]:
+                self._know([after])
+                for pixel in self.pixels.get(after.id, []):
                     self.at.setdefault(pixel, []).append(after.id)
                 if after.name is not None:
                     self.classes.know([after.name])
@@ -238,20 +270,37 @@ class Session:
 
     def _forget(self, number: int) -> None:
         del self.records[number]
+        if number in self.sampled.outlines:
+            self.sampled.forget(number)
+            return
         for pixel in self.pixels.pop(number):
             self.at[pixel].remove(number)
             if not self.at[pixel]:
                 del self.at[pixel]
 
     def _changed(self) -> None:
-        self.shown = [(record, list(self.pixels[number])) for number, record in self.records.items()]
+        self.shown = [(self.records[number], list(pixels)) for number, pixels in self.pixels.items()]
+        self.outlined = [(self.records[number], found) for number, found in self.sampled.outlines.items()]
+        self._labelled = self._label()
         self.version += 1
         for listener in self.listeners:
             listener()
 
+    def _label(self) -> dict[Pixel, str]:
+        found = {}
+        points = [(pixel, record.name) for record, pixels in self.shown for pixel in pixels if record.name is not None]
+        for pixel, numbers in self.at.items():
+            names = {self.records[number].name for number in numbers} - {None}
+            if len(names) == 1:
+                found[pixel] = str(names.pop())
+        named = {record.id: record.name for record, _ in self.outlined if record.name is not None}
+        for number, pixels in self.sampled.pixels(named, points).items():
+            found |= dict.fromkeys(pixels, named[number])
+        return found
+
     def _known(self, number: int) -> Record:
         if number not in self.records:
-            raise InputError("This point is no longer there.")
+            raise InputError("This label is no longer there.")
         return self.records[number]
 
     def _check_pixel(self, pixel: Pixel) -> None:
