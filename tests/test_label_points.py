@@ -154,13 +154,25 @@ def test_the_page_labels_the_pixels_that_training_labels(tmp_path: Path) -> None
     session.outline(1, [(40, 0), (40, 40), (70, 40)], True, "grass")
     session.outline(1, [(5, 5), (90, 40)], False, "water")
     session.outline(0, [(1, 1), (1, 3), (3, 3), (3, 1)], True, "water")  # of fewer pixels than are wanted
-    rng = np.random.default_rng(0)
-    for row, col in rng.integers(20, 50, (40, 2)):
-        session.place(Pixel(0, int(row) + 12, int(col)), "water")
+    for pixel in [pixel for pixel, name in session.labelled().items() if name == "sand"][::3]:
+        session.place(pixel, "water")
     labelled = session.labelled()
     assert trained_on(tmp_path / "field.gpkg", session.scenes) == {(*pixel, name) for pixel, name in labelled.items()}
     assert begun(tmp_path).labelled() == labelled
     assert {name for name, count in session.labelled_counts().items() if count > 30} == {"sand", "grass", "water"}
+
+
+def test_a_shape_wholly_under_others_is_said(site: Path) -> None:
+    session = begun(site)
+    session.outline(0, SQUARE, True, "sand")
+    session.outline(0, [(22, 32), (22, 40), (30, 40)], True, "grass")
+    assert set(session.labelled().values()) == {"sand"}
+    assert [note.bad for note in session.notes] == [True]
+    session.undo()
+    session.redo()
+    assert len(session.notes) == 2
+    with pytest.raises(InputError):
+        trained_on(site / "field.gpkg", session.scenes)
 
 
 def test_shapes_of_another_program_are_taken_as_they_are(site: Path) -> None:

@@ -73,6 +73,7 @@ class Session:
         self.shown: list[tuple[Record, list[Pixel]]] = []  # points
         self.outlined: list[tuple[Record, list[Outline]]] = []  # lines and polygons
         self._labelled: dict[Pixel, str] = {}
+        self._silent: set[int] = set()  # shapes of which no pixel is left
         self.listeners: list[Callable[[], None]] = []
         self._load()
 
@@ -281,12 +282,20 @@ class Session:
     def _changed(self) -> None:
         self.shown = [(self.records[number], list(pixels)) for number, pixels in self.pixels.items()]
         self.outlined = [(self.records[number], found) for number, found in self.sampled.outlines.items()]
-        self._labelled = self._label()
+        self._labelled, silent = self._label()
+        if silent - self._silent:
+            self.say(
+                f"{len(silent)} lines or polygons lie wholly under labels of other classes, so they label nothing, and "
+                "training refuses them; remove them, or the others.",
+                bad=True,
+            )
+        self._silent = silent
         self.version += 1
         for listener in self.listeners:
             listener()
 
-    def _label(self) -> dict[Pixel, str]:
+    def _label(self) -> tuple[dict[Pixel, str], set[int]]:
+        """The class of each labelled pixel, and the shapes of which none is left."""
         found = {}
         points = [(pixel, record.name) for record, pixels in self.shown for pixel in pixels if record.name is not None]
         for pixel, numbers in self.at.items():
@@ -294,9 +303,10 @@ class Session:
             if len(names) == 1:
                 found[pixel] = str(names.pop())
         named = {record.id: record.name for record, _ in self.outlined if record.name is not None}
-        for number, pixels in self.sampled.pixels(named, points).items():
+        drawn = self.sampled.pixels(named, points)
+        for number, pixels in drawn.items():
             found |= dict.fromkeys(pixels, named[number])
-        return found
+        return found, {number for number in named if self.sampled.usable(number)} - drawn.keys()
 
     def _known(self, number: int) -> Record:
         if number not in self.records:
