@@ -67,7 +67,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("page")
     labels = write_image(folder / "site/a.tif", (600, 800), transform=GRID, nodata=0, hole=(slice(0, 20), slice(0, 20)))
     log = folder / "log"
-    arguments = ["images=site", "points=field.gpkg", "model.encoder=null", "port=0", "show=false", "window_size=256"]
+    other = int(np.flatnonzero(labels[300, 100:700] == 1)[0]) + 100  # sand, which another person took for grass
+    frame([(300, other, "grass")], transform=GRID).to_file(folder / "theirs.gpkg")
+    arguments = [
+        "images=site",
+        "points=field.gpkg",
+        "others=theirs.gpkg",
+        "model.encoder=null",
+        "port=0",
+        "show=false",
+        "window_size=256",
+    ]
     settings = {"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "POINTSEG_CACHE": str(folder / "cache")}
     process = SPAWN.Process(
         target=run_module, args=("pointseg.label", [*arguments, "output=runs"], str(folder), settings, str(log))
@@ -145,6 +155,8 @@ class Tab:
         return {tuple(point) for point in self.page.evaluate(shown)}
 
     def add_class(self, name: str) -> None:
+        if name in self.page.evaluate("Object.keys(sceneMap.classes)"):
+            return
         self.page.fill(".new-class input", name)
         self.page.press(".new-class input", "Enter")
         waited(lambda: name in self.page.evaluate("Object.keys(sceneMap.classes)"))
@@ -374,6 +386,24 @@ def test_a_drawn_polygon_labels_pixels_and_can_be_taken_back(tab: Tab, server: S
     page.keyboard.press("z")
     waited(lambda: page.locator(".outline").count() == 1)
     assert server.found() == before | added
+
+
+@BROWSER
+def test_where_another_person_differs_is_listed_and_shown(tab: Tab, server: Server) -> None:
+    page = tab.page
+    assert page.locator(".other").count() == 1
+    listed = page.locator(".differences td.text-left")
+    waited(lambda: "sand" in listed.nth(1).inner_text())
+    listed.first.click()
+    page.locator(".suggested").wait_for()
+    row, col = page.evaluate("(c => [-c.lat, c.lng])(sceneMap.map.getCenter())")
+    before, count = server.found(), tab.count()
+    assert abs(row - 300) < 2
+    assert server.labels[int(row), int(col)] == NAMES.index("sand")
+    page.mouse.click(*tab.at(int(row), int(col)))  # theirs is not in the way
+    waited(lambda: tab.count() == count + 1)
+    page.keyboard.press("z")
+    waited(lambda: server.found() == before)
 
 
 @BROWSER

@@ -42,7 +42,7 @@ class GeoPackage:
     """
 
     def __init__(self, file: Path, scenes: Sequence[Raster], column: str, layer: str | None) -> None:
-        self.file, self.scenes, self.column = file, scenes, column
+        self.file, self.scenes, self.column, self.named = file, scenes, column, layer is not None
         if plain := [scene for scene in scenes if scene.crs is None]:
             raise InputError(
                 f"points={file}: {plain[0].file} is not georeferenced, so its points have no place on a map; give a "
@@ -55,9 +55,11 @@ class GeoPackage:
             self.layer = self._chosen(layer)
             self._describe()
 
+    shapes = True
+
     @property
-    def layers(self) -> list[str]:
-        return [layer.name for layer in self.of_kind.values()]
+    def layers(self) -> list[str] | None:
+        return [layer.name for layer in self.of_kind.values()] if self.named else None
 
     def read(self) -> list[Record]:
         with self._speaking():

@@ -104,6 +104,7 @@ class Page:
         self._send("legend", list(classes.colours.items()))
         self._send("points", self._points())
         self._send("outlines", self._outlines())
+        self._send("others", *self._others())
         if self.picked not in session.records:
             self.picked = None
         self._send("pick", self.picked)
@@ -135,6 +136,20 @@ class Page:
             for outline in found
             if outline.scene == self.scene
         ]
+
+    def _others(self) -> tuple[list[Any], list[Any]]:
+        """Of other people's labels: points (row, col, class); outlines as `_outlines` has them, without a number."""
+        others = self.session.others
+        if others is None:
+            return [], []
+        points = [(row, col, name) for (scene, row, col), name in others.placed() if scene == self.scene]
+        outlines = [
+            (*(outline.geometry.__geo_interface__[key] for key in ("type", "coordinates")), others.name(number))
+            for number, found in others.sampled.outlines.items()
+            for outline in found
+            if outline.scene == self.scene
+        ]
+        return points, outlines
 
     async def attempt(self, work: Callable[..., Any], *arguments: Any) -> Any:
         """Do it beside the page's own thread; what cannot be done is said, and None returned."""
@@ -248,7 +263,10 @@ class Page:
 
     def suggest(self, pixel: Pixel | None) -> None:
         self.suggested = pixel
-        self.map.run_method("suggest", *(pixel[1:] if pixel else (None, None)))
+        if pixel is None:
+            self.map.run_method("suggest", None, None)
+        else:
+            self.mark(pixel)
 
     def go(self, pixel: Pixel) -> None:
         self.change_scene(pixel.scene)
@@ -261,6 +279,10 @@ class Page:
             self.picked = number
             self.go(pixel)
             self.sync()
+
+    def mark(self, pixel: Pixel) -> None:
+        """Show where to look."""
+        self.map.run_method("suggest", *pixel[1:])
 
     def change_scene(self, scene: int) -> None:
         if scene != self.scene:
@@ -344,5 +366,6 @@ body, .nicegui-content { margin: 0; padding: 0; }
 .point { border: 2px solid white; box-shadow: 0 0 0 1px black; cursor: grab; }
 .point.picked { box-shadow: 0 0 0 3px black, 0 0 0 6px yellow; }
 .pending { border: 2px dashed white; box-shadow: 0 0 0 1px black; }
+.other { border: 3px solid; box-shadow: 0 0 0 1px black, inset 0 0 0 1px black; pointer-events: none; }
 .suggested { border: 3px solid yellow; box-shadow: 0 0 0 2px black, inset 0 0 0 2px black; }
 """

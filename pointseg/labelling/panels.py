@@ -7,6 +7,7 @@ from nicegui.events import ValueChangeEventArguments
 from pyproj import CRS
 
 from pointseg.labelling import overviews
+from pointseg.labelling.beside import Beside
 from pointseg.labelling.class_list import ClassList
 from pointseg.labelling.layer import kind_of
 from pointseg.labelling.records import Pixel, Record, middle
@@ -46,6 +47,7 @@ class Panels:
             ui.html("<h3>Next</h3>", sanitize=False)
             self._actions()
             self._job()
+            self.beside = Beside(page)
             ui.html("<h3>Labels</h3>", sanitize=False)
             self._points()
             ui.label(HELP).classes("quiet")
@@ -62,6 +64,8 @@ class Panels:
         if self._new("quality", (learner.fit.number, learner.survey.done, id(learner.quality))):
             self._shares = await run.io_bound(learner.shares)
             self._quality.refresh()
+        if self._new("beside", (session.version, learner.fit.number, len(learner.compared))):
+            await self.beside.refresh()
         job = page.jobs.job
         if self._new("job", job and (job.folder, job.state, len(job.lines), job.progress)):
             self._job.refresh()
@@ -93,7 +97,7 @@ class Panels:
             value="point",
             on_change=lambda e: self.page.map.run_method("tool", e.value),
         ).props("dense no-caps size=sm flat")
-        self.tools.set_visibility(self.page.session.points.layers is not None)
+        self.tools.set_visibility(self.page.session.points.shapes)
 
     def _map_choice(self) -> None:
         ui.html("<h3>Map</h3>", sanitize=False)
@@ -186,7 +190,7 @@ class Panels:
         session = self.page.session
         counts, colours = session.counts(), session.classes.colours
         chosen = {name: colour for name, colour in colours.items() if counts[name]}
-        await self.page.attempt(work, chosen, session.points.layers)
+        await self.page.attempt(work, chosen, session.training())
 
     @ui.refreshable_method
     def _job(self) -> None:

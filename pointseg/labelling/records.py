@@ -62,10 +62,12 @@ class PointsFile(Protocol):
     """A file of points that is written at each change. Its methods are called by one thread at a time."""
 
     file: Path
+    shapes: bool
+    """Whether it can hold lines and polygons."""
 
     @property
     def layers(self) -> list[str] | None:
-        """Those that hold the records; None of a file that has none."""
+        """Those that hold the records, where they have to be named."""
         ...
 
     def read(self) -> list[Record]:

@@ -37,6 +37,13 @@ class Sampled:
     def clear(self) -> None:
         self.outlines, self._candidates = {}, {}
 
+    def beside(self, other: "Sampled") -> "Sampled":
+        """The shapes of both, whose numbers differ."""
+        both = Sampled(self.scenes, self.per_shape)
+        both.outlines = self.outlines | other.outlines
+        both._candidates = self._candidates | other._candidates
+        return both
+
     def usable(self, number: int) -> bool:
         """Whether any pixel of the shape holds data."""
         table = self._candidates[number]

@@ -10,6 +10,8 @@ const corner = (row, col) => L.latLng(-row, col);
 // How deep positions lie in the coordinates of GeoJSON.
 const DEPTHS = { LineString: 0, MultiLineString: 1, Polygon: 1, MultiPolygon: 2 };
 
+const places = (type, coordinates) => L.GeoJSON.coordsToLatLngs(coordinates, DEPTHS[type], ([x, y]) => corner(y, x));
+
 // Tiles of canvas that keep what they show until something newer is there.
 const MapLayer = L.GridLayer.extend({
   initialize(options) {
@@ -107,6 +109,7 @@ export default {
     this.classes = {};
     this.pending = L.layerGroup().addTo(this.map);
     this.hint = L.layerGroup().addTo(this.map);
+    this.theirs = L.layerGroup().addTo(this.map);
     this.map.on("click", (e) => this.drawing || this.clicked(e.latlng));
     this.map.on("draw:created", (e) => this.drawn(e.layer));
     this.map.on("moveend", () => this.moved());
@@ -174,6 +177,7 @@ export default {
     legend(classes) {
       this.classes = Object.fromEntries(classes);
       this.dressAll();
+      if (this.given) this.others(...this.given);
     },
     // [id, row, col, class] of all points of the scene.
     points(points) {
@@ -231,15 +235,30 @@ export default {
       for (const shape of this.shapes.values()) shape.remove();
       this.shapes.clear();
       for (const [id, type, coordinates, name] of outlines) {
-        const places = L.GeoJSON.coordsToLatLngs(coordinates, DEPTHS[type], ([x, y]) => corner(y, x));
         // Without a fill, so that points can be placed within; and with a wider line to click on, which is not seen.
         const make = type.endsWith("Polygon") ? L.polygon : L.polyline;
-        const line = make(places, { fill: false, className: "outline", interactive: false });
-        const grip = make(places, { fill: false, className: "grip", weight: 12, opacity: 0, bubblingMouseEvents: false });
+        const line = make(places(type, coordinates), { fill: false, className: "outline", interactive: false });
+        const grip = make(places(type, coordinates), { fill: false, className: "grip", weight: 12, opacity: 0, bubblingMouseEvents: false });
         grip.on("click", () => this.drawing || this.$emit("pick", { id }));
         const shape = Object.assign(L.featureGroup([line, grip]), { id, kind: name, line });
         this.shapes.set(id, shape.addTo(this.map));
         this.dressShape(shape);
+      }
+    },
+    // Labels of other people, which nothing picks and clicks go through: points [row, col, class], outlines as above.
+    others(points, outlines) {
+      this.theirs.clearLayers();
+      this.given = [points, outlines];
+      for (const [row, col, name] of points) {
+        const icon = L.divIcon({ className: "other", iconSize: [14, 14] });
+        const marker = L.marker(corner(row + 0.5, col + 0.5), { icon, interactive: false });
+        marker.on("add", () => (marker.getElement().style.borderColor = this.classes[name] ?? "white"));
+        marker.addTo(this.theirs);
+      }
+      for (const [type, coordinates, name] of outlines) {
+        const make = type.endsWith("Polygon") ? L.polygon : L.polyline;
+        const style = { color: this.classes[name] ?? "white", weight: 3, dashArray: "2 6", fill: false, className: "theirs" };
+        make(places(type, coordinates), { ...style, interactive: false }).addTo(this.theirs);
       }
     },
     dressShape({ id, kind, line }) {

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 from pointseg.errors import InputError
 from pointseg.imagery.rasters import Raster
 from pointseg.labelling.classes import Classes
 from pointseg.labelling.geopackage import GeoPackage
+from pointseg.labelling.others import Others
 from pointseg.labelling.records import Change, ConflictError, Outline, Pixel, PointsFile, Record
 from pointseg.labelling.sampled import Sampled
 from pointseg.labelling.table import Table
@@ -57,8 +58,10 @@ class Session:
         points: PointsFile,
         classes: Mapping[str, str] | Iterable[str] | None = None,
         per_shape: int = 50,
+        others: Others | None = None,
     ) -> None:
-        self.scenes, self.points = list(scenes), points
+        self.scenes, self.points, self.others = list(scenes), points, others
+        self.trusting = False  # whether the others' labels count as one's own
         self.sampled = Sampled(self.scenes, per_shape)
         self.classes = Classes(points.file, classes)
         self.lock = threading.RLock()
@@ -133,10 +136,27 @@ class Session:
         with self.lock:
             return self._again(self.redoable, self.undoable)
 
+    def trust(self, others: bool) -> None:
+        """Whether to learn from the others' labels too."""
+        with self.lock:
+            self.trusting = others
+            self._changed()
+
+    def training(self) -> dict[str, Any]:
+        """What `train` is given, to learn from the same labels; see conf/train.yaml and conf/annotation/given.yaml."""
+        files = [str(self.points.file.absolute())]
+        if self.others is None or not self.trusting:
+            return {"points": files, "annotation": {"layer": self.points.layers}}
+        theirs = [str(path.absolute()) for path in self.others.paths]
+        # Where they contradict each other, the page leaves both out.
+        return {"points": files + theirs, "annotation": {"layer": self.points.layers, "contradicting": "skip"}}
+
     def rename_class(self, old: str, new: str) -> None:
         """In the list and at all of its points."""
         with self.lock:
             self.classes.rename(old, new)
+            if self.others is not None:
+                self.others.rename(old, new)
             # The list came first: killed between the two, the points still have a class, the old one.
             changes = [Change(r, replace(r, name=new)) for r in self.records.values() if r.name == old]
             if changes:
@@ -185,6 +205,10 @@ class Session:
                         f"{self.points.file.name} was changed by another program: {before} points before, "
                         f"{len(self.records)} now. The page shows the file as it is."
                     )
+                if self.others is not None and self.others.poll():
+                    self._know_others()
+                    self._changed()
+                    self.say("The labels beside yours were changed; the page shows them as they are.")
             except InputError as error:
                 if not self.notes or self.notes[-1].text != str(error):
                     self.say(str(error), bad=True)
@@ -203,6 +227,7 @@ class Session:
             self.undoable, self.redoable = [], []
         self._index()
         self.classes.know(sorted({record.name for record in records if record.name is not None}))
+        self._know_others()
         self._complain()
         self._changed()
 
@@ -220,6 +245,11 @@ class Session:
                 self.pixels[record.id] = pixels
             else:
                 self.sampled.know(record.id, outlines)
+
+    def _know_others(self) -> None:
+        if self.others is not None:
+            self.others.spell(self.classes.names)
+            self.classes.know(self.others.classes)
 
     def _complain(self) -> None:
         outside = sum(not found for found in (*self.pixels.values(), *self.sampled.outlines.values()))
@@ -296,17 +326,19 @@ class Session:
 
     def _label(self) -> tuple[dict[Pixel, str], set[int]]:
         """The class of each labelled pixel, and the shapes of which none is left."""
-        found = {}
         points = [(pixel, record.name) for record, pixels in self.shown for pixel in pixels if record.name is not None]
-        for pixel, numbers in self.at.items():
-            names = {self.records[number].name for number in numbers} - {None}
-            if len(names) == 1:
-                found[pixel] = str(names.pop())
         named = {record.id: record.name for record, _ in self.outlined if record.name is not None}
-        drawn = self.sampled.pixels(named, points)
+        sampled = self.sampled
+        if self.others is not None and self.trusting:
+            points, named = points + self.others.placed(), named | self.others.shapes
+            sampled = sampled.beside(self.others.sampled)
+        found: dict[Pixel, str] = {}
+        torn = {pixel for pixel, name in points if found.setdefault(pixel, name) != name}
+        found = {pixel: name for pixel, name in found.items() if pixel not in torn}
+        drawn = sampled.pixels(named, points)
         for number, pixels in drawn.items():
             found |= dict.fromkeys(pixels, named[number])
-        return found, {number for number in named if self.sampled.usable(number)} - drawn.keys()
+        return found, {number for number in named if sampled.usable(number)} - drawn.keys()
 
     def _known(self, number: int) -> Record:
         if number not in self.records:

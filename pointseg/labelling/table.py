@@ -34,6 +34,8 @@ class Table:
             self._write({})
         self.read()
 
+    shapes = False
+
     @property
     def layers(self) -> None:
         return None

@@ -59,7 +59,11 @@ def _layers(file: Path, columns: Columns) -> list[str]:
     column = (columns.column or "").casefold()
     labelled = [name for name in spatial if column in map(str.casefold, _fields(file, name))]
     first = min(labelled, key=len, default="")
-    if not wanted and set(labelled) <= {f"{first}{ending}" for ending in ("", *BESIDE)} and labelled:
+    if (
+        not set(wanted) & set(spatial)
+        and set(labelled) <= {f"{first}{ending}" for ending in ("", *BESIDE)}
+        and labelled
+    ):
         listed = map(", ".join, (spatial, labelled))
         log.info("%s: of its layers %s, %s have a column %s", file, *listed, columns.column)
         return labelled
