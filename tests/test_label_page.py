@@ -67,8 +67,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("page")
     labels = write_image(folder / "site/a.tif", (600, 800), transform=GRID, nodata=0, hole=(slice(0, 20), slice(0, 20)))
     log = folder / "log"
-    other = int(np.flatnonzero(labels[300, 100:700] == 1)[0]) + 100  # sand, which another person took for grass
-    frame([(300, other, "grass")], transform=GRID).to_file(folder / "theirs.gpkg")
+    # The middle of a block of sand, which another person took for grass.
+    other = int(np.flatnonzero(labels[296, 104:700:16] == 1)[0]) * 16 + 104
+    frame([(296, other, "grass")], transform=GRID).to_file(folder / "theirs.gpkg")
     arguments = [
         "images=site",
         "points=field.gpkg",
@@ -398,7 +399,7 @@ def test_where_another_person_differs_is_listed_and_shown(tab: Tab, server: Serv
     page.locator(".suggested").wait_for()
     row, col = page.evaluate("(c => [-c.lat, c.lng])(sceneMap.map.getCenter())")
     before, count = server.found(), tab.count()
-    assert abs(row - 300) < 2
+    assert abs(row - 296) < 2
     assert server.labels[int(row), int(col)] == NAMES.index("sand")
     page.mouse.click(*tab.at(int(row), int(col)))  # theirs is not in the way
     waited(lambda: tab.count() == count + 1)
