@@ -387,6 +387,8 @@ def test_a_drawn_polygon_labels_pixels_and_can_be_taken_back(tab: Tab, server: S
     page.keyboard.press("z")
     waited(lambda: page.locator(".outline").count() == 1)
     assert server.found() == before | added
+    page.keyboard.press("z")
+    waited(lambda: server.found() == before)
 
 
 @BROWSER

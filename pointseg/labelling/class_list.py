@@ -51,7 +51,7 @@ class Row:
         self.hint.set_text("labels; red: label more of it" if pixels < FEW else f"labels, of {pixels} pixels")
         iou = quality.iou.get(self.name) if quality else None
         self.iou.set_text("" if iou is None else f"{iou:.2f}")
-        self.close.set_visibility(not count)
+        self.close.set_visibility(not count and not pixels)
 
     def _choose(self) -> None:
         self.page.current = self.name
@@ -84,7 +84,7 @@ class ClassList:
             row = self.rows[name]
             if self.element.default_slot.children[i] is not row.element:
                 row.element.move(self.element, i)
-            row.show(i + 1, colour, counts.get(name, 0), labelled.get(name, 0), quality)
+            row.show(i + 1, colour, counts[name], labelled[name], quality)
 
     def _new_class(self) -> None:
         page = self.page
@@ -98,7 +98,8 @@ class ClassList:
                 self.show()
 
         with ui.element("div").classes("line"):
-            field = ui.input(placeholder="new class").props("dense").classes("grow new-class").on("keydown.enter", add)
+            field = ui.input(placeholder="new class: type its name, then Enter").props("dense")
+            field.classes("grow new-class").on("keydown.enter", add)
             ui.button("Add", on_click=add).props("flat dense no-caps")
 
 

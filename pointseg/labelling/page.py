@@ -307,7 +307,8 @@ class Page:
         ui.notify("Building smaller copies of the image beside it …", position="top")
         made = await self.attempt(overviews.build, self.raster)
         if made is not None:
-            self.complain(f"{made} is there: seen from afar, the image is quick now.")
+            with self.client:
+                ui.notify(f"{made} is there: seen from afar, the image is quick now.", type="positive", position="top")
         self.panels.refresh_image()
 
     def how_drawn(self) -> str:
@@ -349,6 +350,7 @@ body, .nicegui-content { margin: 0; padding: 0; }
 .whole { position: fixed; inset: 0; display: flex; }
 .scene-map { flex: 1; height: 100%; outline: none; background: #222; cursor: crosshair; }
 .scene-map .leaflet-tile { image-rendering: pixelated; }
+.panel .q-field__native, .panel .q-field__input { font-size: 13px; }
 .panel { width: 340px; height: 100%; overflow-y: auto; padding: 8px 12px; box-sizing: border-box; font-size: 13px; }
 .grip { pointer-events: stroke; }
 .panel h3 { font-size: 13px; font-weight: 600; margin: 12px 0 4px; line-height: 1.2; }
@@ -360,6 +362,8 @@ body, .nicegui-content { margin: 0; padding: 0; }
 .class-row .q-field__control { height: 26px; min-height: 26px; }
 .few { color: #b00020; }
 .quiet { color: #555; }
+.help .q-item { padding: 2px 0; min-height: 0; }
+.help .q-expansion-item__content { padding: 0; }
 .figures { border-collapse: collapse; width: 100%; }
 .figures td { padding: 1px 4px; }
 .point, .pending, .suggested { border-radius: 50%; box-sizing: border-box; }

@@ -16,12 +16,14 @@ if TYPE_CHECKING:  # each tab's page makes its panels
     from pointseg.labelling.page import Page
 
 LAYERS = {"classes": "Classes", "sure": "Classes, faint where unsure", "confidence": "Confidence", "none": "No map"}
-HELP = (
-    "Click: a point of the marked class. 1–9: mark another class. Click a label: pick it; then 1–9 changes its class "
-    "and Delete removes it. Drag a point: move it. L, P: draw lines, polygons; a double click ends one, Backspace "
-    "takes its last corner back, Esc drops it. C: points again. N: the next point worth labelling; a click or 1–9 "
-    "answers it. Z: undo. Shift+Z: redo. M: map on or off. Esc: let go."
-)
+HELP = """Click: a point of the marked class.
+1–9: mark another class.
+Click a label: pick it; then 1–9 changes its class, Delete removes it.
+Drag a point: move it.
+L, P: draw lines, polygons, corner by corner; a double click ends one, Backspace takes its last\
+ corner back, Esc drops it. C: points again.
+N: the next point worth labelling; a click or 1–9 answers it.
+Z, Shift+Z: undo, redo. M: map on or off. Esc: let go."""
 
 
 # A list that keeps the keyboard would take the keys of the map for its own.
@@ -40,6 +42,7 @@ class Panels:
             ui.html("<h3>Classes</h3>", sanitize=False)
             self.classes = ClassList(page)
             self._tools()
+            self._help()
             self._map_choice()
             self._image()
             ui.html("<h3>How good the map is</h3>", sanitize=False)
@@ -50,7 +53,6 @@ class Panels:
             self.beside = Beside(page)
             ui.html("<h3>Labels</h3>", sanitize=False)
             self._points()
-            ui.label(HELP).classes("quiet")
 
     async def refresh(self) -> None:
         """What has changed since the last time."""
@@ -90,13 +92,23 @@ class Panels:
         self.scenes.set_visibility(len(scenes) > 1)
         self.scenes.on("popup-hide", js_handler=LET_GO)
 
+    def _help(self) -> None:
+        """Open for who has labelled nothing yet."""
+        opened = not self.page.session.records
+        with ui.expansion("Keys and clicks", value=opened).props("dense dense-toggle").classes("help"):
+            ui.label(HELP).classes("quiet").style("white-space: pre-line")
+
     def _tools(self) -> None:
         """What clicks on the map make."""
-        self.tools = ui.toggle(
-            {"point": "Points (C)", "line": "Lines (L)", "polygon": "Polygons (P)"},
-            value="point",
-            on_change=lambda e: self.page.map.run_method("tool", e.value),
-        ).props("dense no-caps size=sm flat")
+        self.tools = (
+            ui.toggle(
+                {"point": "Points (C)", "line": "Lines (L)", "polygon": "Polygons (P)"},
+                value="point",
+                on_change=lambda e: self.page.map.run_method("tool", e.value),
+            )
+            .props("dense no-caps unelevated spread size=sm color=grey-3 text-color=black toggle-color=primary")
+            .style("margin-top: 8px")
+        )
         self.tools.set_visibility(self.page.session.points.shapes)
 
     def _map_choice(self) -> None:
@@ -124,22 +136,25 @@ class Panels:
         ui.html("<h3>Image</h3>", sanitize=False)
         numbers = list(raster.bands.numbers)
         chosen = list(page.bands.numbers)
-        with ui.element("div").classes("line"):
-            if len(numbers) > 1:
+        if len(numbers) > 1:
+            with ui.element("div").classes("line"):
                 for i, colour in enumerate(("red", "green", "blue")):
                     ui.select(
-                        numbers, value=chosen[i], label=colour, on_change=lambda e, i=i: chosen.__setitem__(i, e.value)
+                        numbers, value=chosen[i], label=colour, on_change=lambda e, i=i: self._band(chosen, i, e.value)
                     ).props("dense").classes("grow").on("popup-hide", js_handler=LET_GO)
-            ui.button("As the model sees it", on_click=lambda: page.change_bands(tuple(chosen), False)).props(
-                "flat dense no-caps size=sm"
-            )
-            ui.button("Stretch to the view", on_click=lambda: page.change_bands(tuple(chosen), True)).props(
-                "flat dense no-caps size=sm"
-            )
+        with ui.element("div").classes("line"):
+            for text, by_view in (("As the model sees it", False), ("Stretch to the view", True)):
+                ui.button(text, on_click=lambda by_view=by_view: page.change_bands(tuple(chosen), by_view)).props(
+                    "flat dense no-caps size=sm"
+                )
         if overviews.lacking(raster):
             with ui.element("div").classes("line"):
                 ui.label("Large, and without overviews: slow from afar.").classes("few")
                 ui.button("Build them", on_click=page.build_overviews).props("flat dense no-caps size=sm")
+
+    async def _band(self, chosen: list[int], place: int, number: int) -> None:
+        chosen[place] = number
+        await self.page.change_bands(tuple(chosen), False)
 
     @ui.refreshable_method
     def _quality(self) -> None:
@@ -188,8 +203,8 @@ class Panels:
 
     async def _start(self, work: Any) -> None:
         session = self.page.session
-        counts, colours = session.counts(), session.classes.colours
-        chosen = {name: colour for name, colour in colours.items() if counts[name]}
+        used = session.counts() + session.labelled_counts()
+        chosen = {name: colour for name, colour in session.classes.colours.items() if used[name]}
         await self.page.attempt(work, chosen, session.training())
 
     @ui.refreshable_method
@@ -240,6 +255,8 @@ class Panels:
 
 def _scored(what: str, now: tuple[float, float, float], before: tuple[float, float, float] | None) -> str:
     moved = f" ({now[0] - before[0]:+.3f})" if before else ""
+    if now[1] == now[2]:
+        return f"{what} {now[0]:.3f}{moved}; too few points for an interval"
     return f"{what} {now[0]:.3f}{moved}; 95 %: {now[1]:.3f} to {now[2]:.3f}"
 
 

@@ -167,7 +167,7 @@ class Session:
 
     def remove_class(self, name: str) -> None:
         with self.lock:
-            if count := self.counts().get(name, 0):
+            if count := self.counts()[name]:
                 raise InputError(f"{name}: has {count} labels; give them another class first.")
             self.classes.remove(name)
             self._changed()
@@ -178,13 +178,9 @@ class Session:
             change(*arguments, **named)
             self._changed()
 
-    def counts(self) -> dict[str, int]:
-        """The labels of each class, in their order; those of classes without labels too."""
-        counts = dict.fromkeys(self.classes.names, 0)
-        for record, _ in [*self.shown, *self.outlined]:
-            if record.name in counts:
-                counts[record.name] += 1
-        return counts
+    def counts(self) -> Counter[str]:
+        """One's own labels of each class that has some."""
+        return Counter(record.name for record, _ in [*self.shown, *self.outlined] if record.name is not None)
 
     def labelled(self) -> dict[Pixel, str]:
         """The class of each labelled pixel; those with labels of two classes are left out."""
