@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -97,12 +96,11 @@ def test_shares_are_found_without_labels_between_the_training_s_and_the_truth() 
 
 @pytest.mark.parametrize(("rare", "weights"), [(0.0005, np.ones(50)), (0.1, np.r_[np.ones(3), np.full(47, 1e-6)])])
 def test_an_estimate_by_which_a_class_vanishes_or_few_points_count_is_refused(rare: float, weights: np.ndarray) -> None:
-    model: Any = SimpleNamespace(classes=("a", "b"))
     found = np.array([rare, 1 - rare])
     with pytest.raises(InputError, match="prior=estimate"):
-        check_estimate("estimate", found, weights, model)
-    check_estimate("estimate", np.array([0.1, 0.9]), np.ones(50), model)
-    check_estimate("points", found, weights, model)
+        check_estimate("estimate", found, weights, ("a", "b"))
+    check_estimate("estimate", np.array([0.1, 0.9]), np.ones(50), ("a", "b"))
+    check_estimate("points", found, weights, ("a", "b"))
 
 
 def test_a_class_without_training_points_keeps_its_logit() -> None:

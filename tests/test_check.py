@@ -177,7 +177,7 @@ def test_every_fault_of_points_and_their_images_is_named(tmp_path: Path) -> None
     rules = [
         r"1 labels? .*'sand' at x 3\d+\.\d+, y 27\d+",
         r"1 labels? .*'sand' at row 3, col 3",
-        r"2 points .*'sand' at row 2, col 2 of a, 'water'",
+        r"2 labels .*'sand' at row 2, col 2 of a, 'water'",
     ]
     assert_each_once(found("field.gpkg", "on.csv"), rules)
     assert_each_once(

@@ -10,6 +10,7 @@ import pytest
 import rasterio
 import torch
 
+from pointseg.annotation.readers.labels import Columns
 from pointseg.imagery.paths import find
 from pointseg.imagery.rasters import Raster, open_rasters
 from pointseg.labelling import overviews, tiles
@@ -17,6 +18,7 @@ from pointseg.labelling.drawing import TileKey
 from pointseg.labelling.features import Features, Place
 from pointseg.labelling.knowledge import Knowledge
 from pointseg.labelling.learner import Learner
+from pointseg.labelling.others import Others
 from pointseg.labelling.records import Pixel
 from pointseg.labelling.session import Session, open_points
 from pointseg.labelling.survey import Survey
@@ -24,7 +26,7 @@ from pointseg.models.frozen import Frozen, frozen, set_layer
 from pointseg.models.networks import fold_norms
 from pointseg.prediction.windows import predict_scene, probabilities
 from pointseg.types import IGNORE, Window
-from tests.site import NAMES, pixels, write_image
+from tests.site import NAMES, frame, pixels, write_image
 
 SIDE, OVERLAP = 128, 32
 
@@ -292,3 +294,23 @@ def test_a_view_beyond_the_memory_is_not_drawn_from_every_pixel(site: tuple[list
         features.of_window(place)
     assert features.needed(0, Window(0, 0, 200, 300)) == features.bytes
     assert features.needed(0, Window(0, 0, 10, 10)) < features.bytes / 3
+
+
+def test_labels_of_others_are_held_against_the_map(site: tuple[list[Raster], np.ndarray], tmp_path: Path) -> None:
+    scenes, labels = site
+    theirs = pixels(labels, 20)[::3]
+    wrong = [(row, col, "sand" if name == "water" else "water") for row, col, name in theirs[:3]]
+    frame(wrong + theirs[3:]).to_file(tmp_path / "theirs.gpkg")
+    others = Others([tmp_path / "theirs.gpkg"], scenes, Columns("class"), 50)
+    session = Session(scenes, open_points(tmp_path / "field.gpkg", scenes, "class", None), others=others)
+    learner = Learner(session, Features(network(None, scenes), scenes, SIDE, OVERLAP, 10**8), 10**7)
+    assert learner.against_map() == []
+    labelled(learner, labels)
+    learner.start()
+    waited(lambda: len(learner.compared) == len(theirs) and learner.quality is not None)
+    found = learner.against_map()
+    learner.stop()
+    listed = {(d.place.row, d.place.col, d.theirs): d.ours for d in found}
+    assert all(listed[row, col, name] == NAMES[labels[row, col]] for row, col, name in wrong)
+    assert len(listed) <= len(wrong) + 2, "the map itself is wrong at few pixels"
+    assert [d.certainty for d in found] == sorted((d.certainty for d in found), reverse=True)

@@ -24,6 +24,7 @@ from rasterio.transform import Affine
 from pointseg.imagery.paths import find
 from pointseg.imagery.rasters import open_rasters
 from pointseg.labelling.jobs import Job
+from pointseg.labelling.records import Pixel
 from pointseg.labelling.session import Session, open_points
 from pointseg.labelling.trust import COOKIE, Guard
 from tests.conftest import SPAWN, run_module
@@ -66,7 +67,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("page")
     labels = write_image(folder / "site/a.tif", (600, 800), transform=GRID, nodata=0, hole=(slice(0, 20), slice(0, 20)))
     log = folder / "log"
-    arguments = ["images=site", "points=field.gpkg", "model.encoder=null", "port=0", "show=false", "window_size=256"]
+    # The middle of a block of sand, which another person took for grass.
+    other = int(np.flatnonzero(labels[296, 104:700:16] == 1)[0]) * 16 + 104
+    frame([(296, other, "grass")], transform=GRID).to_file(folder / "theirs.gpkg")
+    arguments = [
+        "images=site",
+        "points=field.gpkg",
+        "others=theirs.gpkg",
+        "model.encoder=null",
+        "port=0",
+        "show=false",
+        "window_size=256",
+    ]
     settings = {"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "POINTSEG_CACHE": str(folder / "cache")}
     process = SPAWN.Process(
         target=run_module, args=("pointseg.label", [*arguments, "output=runs"], str(folder), settings, str(log))
@@ -89,16 +101,6 @@ def waited(condition: Callable[[], Any], seconds: float = 40) -> Any:
         assert time.monotonic() < end
         time.sleep(0.02)
     return found
-
-
-def typed(field: Any, text: str, done: Callable[[], Any]) -> None:
-    """Once more where the list was drawn anew while the text was typed."""
-    for _ in range(6):
-        field.fill(text)
-        field.press("Enter")
-        with suppress(AssertionError):
-            return waited(done, seconds=6)
-    raise AssertionError(f"{text} is not taken")
 
 
 def answering(port: int) -> bool:
@@ -154,6 +156,8 @@ class Tab:
         return {tuple(point) for point in self.page.evaluate(shown)}
 
     def add_class(self, name: str) -> None:
+        if name in self.page.evaluate("Object.keys(sceneMap.classes)"):
+            return
         self.page.fill(".new-class input", name)
         self.page.press(".new-class input", "Enter")
         waited(lambda: name in self.page.evaluate("Object.keys(sceneMap.classes)"))
@@ -319,11 +323,22 @@ def test_classes_and_layers_are_changed_on_the_page(tab: Tab, server: Server) ->
     there = server.found()
     field = page.locator(".class-name input").nth(names.index("water"))
     renamed = {(row, col, "lake" if name == "water" else name) for row, col, name in there}
-    typed(field, "lake", lambda: server.found() == renamed == tab.points())
-    page.keyboard.press("Escape")
+    field.fill("la")
+    elsewhere = server.session()  # while the name is typed, what the list shows changes, and what is typed stays
+    elsewhere.place(Pixel(0, 299, 301), "sand")
+    waited(lambda: (299, 301, "sand") in tab.points())
+    counts = page.locator(".class-row").nth(names.index("sand")).locator("div").filter(has_text=re.compile(r"^\d+$"))
+    waited(lambda: counts.last.inner_text() == str(sum(name == "sand" for *_, name in tab.points())))
+    field.press_sequentially("ke")
+    elsewhere.undo()
+    waited(lambda: (299, 301, "sand") not in tab.points())
+    field.press("Enter")
+    waited(lambda: server.found() == renamed == tab.points())
     undone = page.locator(".class-name input").nth(names.index("water"))
     waited(lambda: undone.input_value() == "lake")
-    typed(undone, "water", lambda: server.found() == there == tab.points())
+    undone.fill("water")
+    undone.press("Enter")
+    waited(lambda: server.found() == there == tab.points())
     swatch = page.locator("input[type=color]").nth(names.index("sand"))
     swatch.evaluate("e => { e.value = '#0000ff'; e.dispatchEvent(new Event('change')); }")
     waited(lambda: page.evaluate("sceneMap.classes.sand") == "#0000ff")
@@ -340,6 +355,58 @@ def test_classes_and_layers_are_changed_on_the_page(tab: Tab, server: Server) ->
     assert set(tab.colours(looked)) == {(0, 0, 0)}
     page.keyboard.press("m")
     waited(lambda: COLOURS["grass"] in tab.colours(looked))
+
+
+@BROWSER
+def test_a_drawn_polygon_labels_pixels_and_can_be_taken_back(tab: Tab, server: Server) -> None:
+    page, before = tab.page, server.found()
+    page.keyboard.press("2")
+    waited(lambda: current(tab) == "sand")
+    page.keyboard.press("p")
+    waited(lambda: page.evaluate("!!sceneMap.drawing"))
+    for count, corner in enumerate(((120, 210), (120, 270), (165, 270), (400, 400)), 1):
+        page.mouse.click(*tab.at(*corner))
+        waited(lambda count=count: page.evaluate("sceneMap.drawing._markers.length") == count)
+        page.wait_for_timeout(100)  # sooner the drawing tools take the next click for the same
+    page.keyboard.press("Backspace")  # one corner too many
+    page.mouse.dblclick(*tab.at(165, 210))
+    waited(lambda: page.locator(".outline[data-id]").count() == 1)
+    added = server.found() - before
+    assert len(added) == 50
+    assert all(120 <= row <= 165 and 210 <= col <= 270 and name == "sand" for row, col, name in added)
+    (drawn,) = geopandas.read_file(server.points, layer="field_polygons").geometry
+    corners = np.array([GRID * (col, row) for row, col in ((120, 210), (120, 270), (165, 270), (165, 210))])
+    assert np.abs(np.array(drawn.exterior.coords)[:4] - corners).max() < 1.5
+    page.keyboard.press("Escape")
+    waited(lambda: page.evaluate("sceneMap.drawing === null"))
+    page.mouse.click(*tab.at(122, 240))  # beside its edge: within the shape points can be placed, on it it is picked
+    page.locator(".outline.picked").wait_for()
+    page.keyboard.press("Delete")
+    waited(lambda: page.locator(".outline").count() == 0)
+    assert server.found() == before
+    page.keyboard.press("z")
+    waited(lambda: page.locator(".outline").count() == 1)
+    assert server.found() == before | added
+    page.keyboard.press("z")
+    waited(lambda: server.found() == before)
+
+
+@BROWSER
+def test_where_another_person_differs_is_listed_and_shown(tab: Tab, server: Server) -> None:
+    page = tab.page
+    assert page.locator(".other").count() == 1
+    listed = page.locator(".differences td.text-left")
+    waited(lambda: "sand" in listed.nth(1).inner_text())
+    listed.first.click()
+    page.locator(".suggested").wait_for()
+    row, col = page.evaluate("(c => [-c.lat, c.lng])(sceneMap.map.getCenter())")
+    before, count = server.found(), tab.count()
+    assert abs(row - 296) < 2
+    assert server.labels[int(row), int(col)] == NAMES.index("sand")
+    page.mouse.click(*tab.at(int(row), int(col)))  # theirs is not in the way
+    waited(lambda: tab.count() == count + 1)
+    page.keyboard.press("z")
+    waited(lambda: server.found() == before)
 
 
 @BROWSER

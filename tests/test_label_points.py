@@ -14,8 +14,10 @@ from typing import Any
 import geopandas
 import numpy as np
 import pandas as pd
+import pyogrio
 import pytest
 import rasterio
+import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -25,7 +27,7 @@ from pointseg.annotation.given import Given
 from pointseg.errors import InputError
 from pointseg.imagery.paths import find
 from pointseg.imagery.rasters import Raster, open_rasters
-from pointseg.labelling.geopackage import FUNCTIONS
+from pointseg.labelling.layer import FUNCTIONS
 from pointseg.labelling.records import Pixel
 from pointseg.labelling.session import Session, open_points
 from tests.site import CRS, ORIGIN, frame, write_image
@@ -119,10 +121,110 @@ def test_what_the_page_does_not_know_of_stays(site: Path) -> None:
     assert list(near["class"]) == ["water"], "the spatial index has not followed the point"
 
 
+SQUARE = [(20.0, 30.0), (20.0, 60.0), (50.0, 60.0), (50.0, 30.0)]  # corners, as row and col
+
+
+@pytest.mark.parametrize(("crs", "transform"), GRIDS.values(), ids=GRIDS)
+def test_lines_and_polygons_lie_where_they_are_drawn_on_every_grid(crs: str, transform: Affine, tmp_path: Path) -> None:
+    write_image(tmp_path / "site/a.tif", crs=crs, transform=transform)
+    session = begun(tmp_path)
+    session.outline(0, SQUARE, True, "sand")
+    session.outline(0, [(80.5, 3.5), (80.5, 120.5)], False, "grass")
+    session.place(Pixel(0, 0, 0), "water")
+    written = geopandas.read_file(tmp_path / "field.gpkg", layer="field_polygons").to_crs(crs)
+    corners = np.array(written.geometry[0].exterior.coords)[:4]
+    truth = np.array([transform * (col, row) for row, col in SQUARE])
+    assert np.abs(corners - truth).max() < 0.01 * abs(transform.determinant) ** 0.5
+    labelled = session.labelled()
+    of_sand = [pixel for pixel, name in labelled.items() if name == "sand"]
+    assert len(of_sand) == 50
+    assert all(20 <= row < 50 and 30 <= col < 60 for _, row, col in of_sand)
+    of_grass = [pixel for pixel, name in labelled.items() if name == "grass"]
+    assert len(of_grass) == 50
+    assert {row for _, row, _ in of_grass} == {80}
+    assert trained_on(tmp_path / "field.gpkg", session.scenes) == {(*pixel, name) for pixel, name in labelled.items()}
+
+
+def test_the_page_labels_the_pixels_that_training_labels(tmp_path: Path) -> None:
+    """Where shapes overlap, points contradict them, data is missing, and several scenes show the ground."""
+    write_image(tmp_path / "site/a.tif", nodata=0, hole=(slice(20, 30), slice(30, 50)))
+    write_image(tmp_path / "site/b.tif", offset=50)
+    session = begun(tmp_path)
+    session.outline(0, SQUARE, True, "sand")
+    session.outline(1, [(40, 0), (40, 40), (70, 40)], True, "grass")
+    session.outline(1, [(5, 5), (90, 40)], False, "water")
+    session.outline(0, [(1, 1), (1, 3), (3, 3), (3, 1)], True, "water")  # of fewer pixels than are wanted
+    for pixel in [pixel for pixel, name in session.labelled().items() if name == "sand"][::3]:
+        session.place(pixel, "water")
+    labelled = session.labelled()
+    assert trained_on(tmp_path / "field.gpkg", session.scenes) == {(*pixel, name) for pixel, name in labelled.items()}
+    assert begun(tmp_path).labelled() == labelled
+    assert {name for name, count in session.labelled_counts().items() if count > 30} == {"sand", "grass", "water"}
+
+
+def test_a_shape_wholly_under_others_is_said(site: Path) -> None:
+    session = begun(site)
+    session.outline(0, SQUARE, True, "sand")
+    session.outline(0, [(22, 32), (22, 40), (30, 40)], True, "grass")
+    assert set(session.labelled().values()) == {"sand"}
+    assert [note.bad for note in session.notes] == [True]
+    session.undo()
+    session.redo()
+    assert len(session.notes) == 2
+    with pytest.raises(InputError):
+        trained_on(site / "field.gpkg", session.scenes)
+
+
+def test_shapes_of_another_program_are_taken_as_they_are(site: Path) -> None:
+    """Of another CRS, of several parts, with a hole; in a file whose layers QGIS made."""
+    frame([(3, 3, "grass")]).to_file(site / "field.gpkg", layer="field")
+    hole = shapely.Polygon(SQUARE).difference(shapely.box(25, 35, 45, 55))
+    parts = shapely.MultiPolygon([hole, shapely.box(60, 60, 70, 70)])
+    on_map = shapely.transform(parts, lambda rc: np.array([ORIGIN * (col, row) for row, col in rc]))
+    polygons = geopandas.GeoDataFrame({"class": ["sand"], "seen": ["today"]}, geometry=[on_map], crs=CRS)
+    polygons.to_crs(4326).to_file(site / "field.gpkg", layer="field_polygons")
+    session = begun(site)
+    assert session.counts() == {"grass": 1, "sand": 1}
+    assert trained_on(site / "field.gpkg", session.scenes) == {(*p, name) for p, name in session.labelled().items()}
+    number = session.outlined[0][0].id
+    session.classify(number, "water")
+    session.outline(0, [(80, 80), (80, 90), (90, 90)], True, "grass")
+    session.remove(number)
+    session.undo()
+    written = geopandas.read_file(site / "field.gpkg", layer="field_polygons")
+    assert dict(zip(written["class"], written["seen"].fillna(""), strict=True)) == {"water": "today", "grass": ""}
+    assert written.crs.to_epsg() == 4326
+    assert written.geometry[written["class"] == "water"].iloc[0].equals(polygons.to_crs(4326).geometry[0])
+    with pytest.raises(InputError):
+        session.move(number, Pixel(0, 3, 4))
+
+
+def test_shapes_that_label_nothing_are_refused_and_nothing_written(tmp_path: Path) -> None:
+    write_image(tmp_path / "site/a.tif", nodata=0, hole=(slice(0, 40), slice(0, 40)))
+    session = begun(tmp_path)
+    for vertices, closed in (
+        ([(5, 5), (5, 20), (20, 20)], True),
+        ([(500, 500), (500, 600), (600, 600)], True),
+        ([(50, 50), (60, 60), (50, 60), (60, 50)], True),
+        ([(50, 50), (60, 60)], True),
+        ([(50, 50)], False),
+    ):
+        with pytest.raises(InputError):
+            session.outline(0, vertices, closed, "sand")
+    (tmp_path / "plain").mkdir()
+    Image.fromarray(np.full((30, 40, 3), 9, np.uint8)).save(tmp_path / "plain/a.png")
+    with pytest.raises(InputError, match="csv"):
+        begun(tmp_path, "field.csv", "plain").outline(0, SQUARE, True, "sand")
+    assert list(pyogrio.list_layers(tmp_path / "field.gpkg")[:, 0]) == ["field"]
+    assert begun(tmp_path).counts() == {}
+
+
 @settings(max_examples=10)
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["place", "move", "remove", "classify", "undo", "redo"]), st.integers(0, 5)),
+        st.tuples(
+            st.sampled_from(["place", "outline", "move", "remove", "classify", "undo", "redo"]), st.integers(0, 5)
+        ),
         max_size=25,
     )
 )
@@ -151,13 +253,15 @@ def act(session: Session, step: str, value: int) -> None:
         session.place(pixel, "ab"[value % 2])
     elif step in ("undo", "redo"):
         getattr(session, step)()
+    elif step == "outline":
+        session.outline(0, [(value, value), (value, value + 1.5), (value + 1.5, value + 1.5)], bool(value % 2), "c")
     elif numbers:
         number = numbers[value % len(numbers)]
         if step == "remove":
             session.remove(number)
         elif step == "classify":
             session.classify(number, "ba"[value % 2])
-        elif pixel not in session.at:
+        elif pixel not in session.at and number in session.pixels:
             session.move(number, pixel)
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from pointseg.annotation import identity, names, places, wording
+from pointseg.annotation import identity, names, places, shapes, wording
 from pointseg.annotation.readers import files
 from pointseg.annotation.readers.labels import Columns, Labels
 from pointseg.errors import Faults, InputError, counted
@@ -31,7 +31,7 @@ class Given:
 
     column: the one that names the class; None: the name of the file does. A point without a class is not labelled yet
         and left out.
-    layer: of a GeoPackage that has several.
+    layer: of a GeoPackage that has several; one of these or more.
     crs: of the coordinates, as EPSG:32640, where the file does not say it.
     outside, nodata, contradicting: what becomes of points in no scene, on pixels without data, and of
         pixels that are given two classes: left out and counted, or an error. Points that repeat
@@ -43,7 +43,7 @@ class Given:
     """
 
     column: str | None
-    layer: str | None
+    layer: str | Sequence[str] | None
     crs: str | None
     outside: Rule
     nodata: Rule
@@ -141,16 +141,11 @@ class Given:
         Of one whose pixels all lack data, one stays, to be counted; where another class's shape lies, none.
         """
         usable = placed["valid"] & ~placed["contested"]
-        order = placed["order"].where(usable, placed["order"] + 1)  # those that cannot be used come last
-        rank = placed.assign(order=order).sort_values("order", kind="stable").groupby("line").cumcount()
-        drawn = (rank.reindex(placed.index) < self.per_shape) & (usable | ((rank == 0) & ~placed["contested"]))
-        if shapes := placed["line"][placed["shape"]].nunique():
-            log.info(
-                "%s drawn in %s",
-                counted(int((drawn & usable & placed["shape"]).sum()), "pixel", "pixels"),
-                counted(shapes, "line or polygon", "lines and polygons"),
-            )
-        kept = placed[drawn | ~placed["shape"]]
+        drawn = shapes.drawn(placed, self.per_shape)
+        if count := placed["line"][placed["shape"]].nunique():
+            pixels = counted(int((drawn & usable & placed["shape"]).sum()), "pixel", "pixels")
+            log.info("%s drawn in %s", pixels, counted(count, "line or polygon", "lines and polygons"))
+        kept = placed[drawn]
         if placed["contested"].any():
             _tell_of_overlaps(placed, kept)
         return kept

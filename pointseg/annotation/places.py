@@ -57,22 +57,27 @@ def pixels(found: Sequence[Found], names: np.ndarray, scenes: Sequence[Raster], 
     names: the class of each line that `found` refers to.
     """
     points = [_points(place) for place in found]
-    drawn = [_shapes(place, scenes[place.scene], per_shape) for place in found]
+    drawn = [of_shapes(place, scenes[place.scene], per_shape) for place in found]
     columns = {"line": int, "scene": int, "row": int, "col": int, "shape": bool, "order": float}
     parts = [table for table in (*points, *drawn) if len(table["line"])]
     joined = {
         name: np.concatenate([np.zeros(0, kind), *(part[name] for part in parts)]) for name, kind in columns.items()
     }
     table = pd.DataFrame(joined).astype(columns)
-    table = table.assign(name=names[table["line"].to_numpy()], contested=False)
+    return contested(table.assign(name=names[table["line"].to_numpy()]), found, names)
+
+
+def contested(table: pd.DataFrame, found: Sequence[Found], names: np.ndarray) -> pd.DataFrame:
+    """The table of `pixels` with the column `contested`."""
+    table = table.assign(contested=False)
     for scene in table["scene"][table["shape"]].unique():
         here = [place for place in found if place.scene == scene]
         lines, geometries = (
             np.concatenate(part) for part in zip(*((x.lines, x.geometries) for x in here), strict=True)
         )
         of_scene = table[table["scene"] == scene]
-        contested = shapes.contested(of_scene, geometries, names[lines])
-        table.loc[of_scene.index, "contested"] = of_scene["shape"] & contested
+        contrary = shapes.contested(of_scene, geometries, names[lines])
+        table.loc[of_scene.index, "contested"] = of_scene["shape"] & contrary
     return table
 
 
@@ -88,7 +93,8 @@ def _points(found: Found) -> Columns:
     }
 
 
-def _shapes(found: Found, scene: Raster, per_shape: int) -> Columns:
+def of_shapes(found: Found, scene: Raster, per_shape: int) -> Columns:
+    """The candidates of the lines and polygons: columns of the table of `pixels`."""
     chosen = shapely.get_type_id(found.geometries) != shapely.GeometryType.POINT
     drawn = shapes.candidates(found.geometries[chosen], scene.shape, per_shape)
     size = len(drawn["index"])

@@ -71,3 +71,17 @@ def contested(pixels: pd.DataFrame, geometries: np.ndarray, names: np.ndarray) -
     pixel, polygon = tree.query(centres, predicate="within")
     found[pixel[names[polygons][polygon] != pixels["name"].to_numpy()[pixel]]] = True
     return found
+
+
+def drawn(pixels: pd.DataFrame, per_shape: int) -> "pd.Series[bool]":
+    """Which of the pixels label: all of points, and of each shape so many that can be used.
+
+    Of one whose pixels all lack data, one stays, to be counted; where another class's shape lies, none.
+    pixels: line, shape, order, valid and contested (see `places.pixels`).
+    """
+    usable = pixels["valid"] & ~pixels["contested"]
+    order = pixels["order"].where(usable, pixels["order"] + 1)  # those that cannot be used come last
+    rank = pixels.assign(order=order).sort_values("order", kind="stable").groupby("line").cumcount()
+    return ~pixels["shape"] | (
+        (rank.reindex(pixels.index) < per_shape) & (usable | ((rank == 0) & ~pixels["contested"]))
+    )

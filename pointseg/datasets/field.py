@@ -90,7 +90,7 @@ def field(
         raise InputError("points: give the file of labelled points, as in points=field.gpkg.")
     blocks = Blocks({"val": val, "test": test}, block, split_seed)
     opened = open_rasters(find(images, "dataset.images"), bands, nodata=nodata)
-    rasters, table, split = _labelled(_files(points), opened, annotation, blocks)
+    rasters, table, split = _labelled(label_files(points), opened, annotation, blocks)
     names = _names(classes) if classes is not None else sorted(set(table["name"]))
     table["name"] = spelling.respelled(table["name"], names)
     other = spelling.respelled(pd.Series(_names(not_land_cover), dtype="string"), names).tolist()
@@ -107,7 +107,7 @@ def field(
     )
 
 
-def _files(points: str | Sequence[str]) -> list[Path]:
+def label_files(points: str | Sequence[str]) -> list[Path]:
     """The files of names and patterns; a name that fits none is left for its reader to refuse."""
     files = []
     for entry in [points] if isinstance(points, str) else points:

@@ -42,7 +42,7 @@ def calibrate(cfg: DictConfig) -> None:
     training = calibration.training_shares(data.counts, system.loss)
     shares = prior.prior_of(chosen, cfg.input, model, sample, training)
     weights = np.ones(len(sample.labels)) if shares is None or sample.random else sample.weights(shares)
-    prior.check_estimate(chosen, shares, weights, model)
+    prior.check_estimate(chosen, shares, weights, model.classes)
     result, diagrams = _fit(sample, weights, shares, training, model)
     facts = {"checkpoint": cfg.checkpoint, "weights": calibration.digest(folder / f"{cfg.checkpoint}.ckpt")}
     facts["prior_from"] = chosen if isinstance(chosen, str | None) else "given"

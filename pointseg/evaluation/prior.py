@@ -52,14 +52,14 @@ def prior_of(chosen: Any, images: Any, model: Trained, sample: Sample, training:
     return calibration.estimate_prior(blend(unlabelled, Calibration(temperature, none)))
 
 
-def check_estimate(chosen: Any, prior: Shares | None, weights: Numbers, model: Trained) -> None:
+def check_estimate(chosen: Any, prior: Shares | None, weights: Numbers, classes: tuple[str, ...]) -> None:
     """Raises InputError where an estimated prior says that classes vanish, or leaves too few points to judge it by."""
     if chosen != "estimate" or prior is None:
         return
     effective = weights.sum() ** 2 / np.square(weights).sum()  # Kish
-    vanished = [name for name, share in zip(model.classes, prior, strict=True) if share < VANISHING]
+    vanished = [name for name, share in zip(classes, prior, strict=True) if share < VANISHING]
     if vanished or effective < FEWEST:
-        found = ", ".join(f"{name} {share:.4f}" for name, share in zip(model.classes, prior, strict=True))
+        found = ", ".join(f"{name} {share:.4f}" for name, share in zip(classes, prior, strict=True))
         raise InputError(
             f"prior=estimate: found {found}, by which {effective:.1f} points count. Such shares come from a network "
             "that is weak, or from imagery unlike its training's; nothing is changed. Give the shares, as in "

@@ -8,13 +8,16 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from pointseg.annotation.readers.labels import Columns
 from pointseg.config import values
+from pointseg.datasets.field import label_files
 from pointseg.errors import InputError
 from pointseg.imagery.paths import find
 from pointseg.imagery.rasters import open_rasters
 from pointseg.labelling.features import Features
 from pointseg.labelling.jobs import Jobs
 from pointseg.labelling.learner import Learner
+from pointseg.labelling.others import Others
 from pointseg.labelling.session import Session, open_points
 from pointseg.models.frozen import Frozen
 from pointseg.models.networks import build_network, fold_norms
@@ -41,15 +44,19 @@ def label(cfg: DictConfig) -> None:
 
 def prepare(cfg: DictConfig) -> tuple[Session, Learner, Jobs]:
     """All but the server. Raises InputError for images, points or a model that cannot be used."""
-    if not 0 <= cfg.overlap < cfg.window_size or min(cfg.memory, cfg.survey) < 1:
+    if not 0 <= cfg.overlap < cfg.window_size or min(cfg.memory, cfg.survey, cfg.per_shape) < 1:
         raise InputError(
-            f"window_size={cfg.window_size}, overlap={cfg.overlap}, memory={cfg.memory}, survey={cfg.survey}: give an "
-            "overlap from 0 to less than window_size, and a megabyte of each memory at least."
+            f"window_size={cfg.window_size}, overlap={cfg.overlap}, memory={cfg.memory}, survey={cfg.survey}, "
+            f"per_shape={cfg.per_shape}: give an overlap from 0 to less than window_size, and 1 at least of the others."
         )
     files = find(_plain(cfg.images), "images")
     scenes = open_rasters(files, cfg.bands)
     points = open_points(Path(cfg.points), scenes, cfg.column, cfg.layer)
-    session = Session(scenes, points, _plain(cfg.classes))
+    others = None
+    if cfg.others is not None:
+        columns = Columns(cfg.column, points.layers)
+        others = Others(label_files(_plain(cfg.others)), scenes, columns, cfg.per_shape)
+    session = Session(scenes, points, _plain(cfg.classes), cfg.per_shape, others)
     network = frozen_network(values(cfg, "model")["model"], scenes[0].bands)
     features = Features(network, scenes, cfg.window_size, cfg.overlap, cfg.memory * MEGABYTE)
     learner = Learner(session, features, cfg.survey * MEGABYTE)
@@ -73,8 +80,7 @@ def _settings(cfg: DictConfig, images: list[str]) -> dict[str, Any]:
     return {
         "model": _plain(cfg.model),
         "dataset": {"images": images, "bands": _plain(cfg.bands)},
-        "points": str(Path(cfg.points).absolute()),
-        "annotation": {"column": cfg.column, "layer": cfg.layer},
+        "annotation": {"column": cfg.column, "per_shape": cfg.per_shape},
         "crop_size": cfg.window_size,
         "overlap": cfg.overlap,
     }

@@ -1,4 +1,4 @@
-"""Points in a GeoPackage, changed in place by SQLite's transactions, as QGIS does it.
+"""Labels in a GeoPackage, changed in place by SQLite's transactions, as QGIS does it.
 
 What the page does not know of stays: other columns, other layers, styles. SQLite keeps a change whole when the process
 is killed, keeps two writers apart, and tells that somebody else has written.
@@ -7,9 +7,8 @@ is killed, keeps two writers apart, and tells that somebody else has written.
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +16,33 @@ import geopandas
 import numpy as np
 import pandas as pd
 import shapely
-from pyproj import CRS, Transformer
 
+from pointseg.annotation import places
+from pointseg.annotation.readers.labels import on_map
+from pointseg.annotation.readers.vector import BESIDE
 from pointseg.errors import InputError, reading
 from pointseg.files import writing
 from pointseg.imagery.rasters import Raster
-from pointseg.labelling.records import Change, ConflictError, Pixel, Record
+from pointseg.labelling.layer import FUNCTIONS, KINDS, Layer, create, kind_of, transformer
+from pointseg.labelling.records import Change, ConflictError, Outline, Pixel, Record
 
 logging.getLogger("pyogrio").setLevel(logging.WARNING)  # it counts records
 
 WAIT = 2.0  # seconds for another program to finish its transaction
-ENVELOPES = (0, 32, 48, 48, 64)  # bytes, by the flags of a geometry's head (GeoPackage 1.3, clause 2.1.3)
+NEVER = -1  # the version of a file that was not read yet
+ENDINGS = ("", *BESIDE)  # of the layers' names, by KINDS: QGIS wants a layer for each
 
 
 class GeoPackage:
-    """A layer of points; a record's place is x and y in the layer's CRS.
+    """A layer of points, and one each of lines and of polygons, made with the first of these.
 
-    column: names the class. layer: where there are several. Raises InputError for a file that holds no such points.
+    A record's place is x and y in the layer's CRS, or the line or polygon in it.
+    column: names the class. layer: of the points, where there are several. Raises InputError for a file that holds no
+    such points.
     """
 
     def __init__(self, file: Path, scenes: Sequence[Raster], column: str, layer: str | None) -> None:
-        self.file, self.scenes, self.column = file, scenes, column
+        self.file, self.scenes, self.column, self.named = file, scenes, column, layer is not None
         if plain := [scene for scene in scenes if scene.crs is None]:
             raise InputError(
                 f"points={file}: {plain[0].file} is not georeferenced, so its points have no place on a map; give a "
@@ -47,12 +52,22 @@ class GeoPackage:
             _create(file, layer or file.stem, column, scenes[0].crs)
         with reading(file, "a GeoPackage", "give another file, or a new name."):
             self._connect()
-            self._describe(layer)
+            self.layer = self._chosen(layer)
+            self._describe()
+
+    shapes = True
+
+    @property
+    def layers(self) -> list[str] | None:
+        return [layer.name for layer in self.of_kind.values()] if self.named else None
 
     def read(self) -> list[Record]:
         with self._speaking():
-            self._version = self._seen_version()  # before the rows: what comes between is noticed at the next look
-            return [self._record(row) for row in self._rows()]
+            version = self._seen_version()  # before the rows: what comes between is noticed at the next look
+            self._describe()
+            records = [record for layer in self.of_kind.values() for record in layer.read()]
+            self._version = version
+            return records
 
     def foreign(self) -> bool:
         with self._speaking():
@@ -67,31 +82,60 @@ class GeoPackage:
     def apply(self, changes: Sequence[Change]) -> list[Change]:
         with self._speaking(), self._transaction():
             done = [self._apply(change) for change in changes]
-            self.connection.execute(
-                "UPDATE gpkg_contents SET last_change = strftime('%Y-%m-%dT%H:%M:%fZ', 'now') WHERE table_name = ?",
-                (self.layer,),
-            )
+            for layer in self.of_kind.values():
+                layer.touch()
         return done
 
     def place_of(self, pixel: Pixel) -> tuple[float, float]:
-        scene = self.scenes[pixel.scene]
-        x, y = scene.transform * (pixel.col + 0.5, pixel.row + 0.5)
-        assert scene.crs is not None
-        x, y = _transformer(scene.crs, self.crs).transform(x, y)
+        x, y = self._on_map(pixel.scene, np.array([[pixel.row + 0.5, pixel.col + 0.5]]), self.crs)[0]
         return float(x), float(y)
+
+    def shape_of(self, scene: int, vertices: Sequence[tuple[float, float]], closed: bool) -> Any:
+        crs = self._crs_of(KINDS[2 if closed else 1])
+        corners = self._on_map(scene, np.array(vertices, np.float64).reshape(-1, 2), crs)
+        if len(np.unique(corners, axis=0)) < (3 if closed else 2):
+            raise InputError("A line needs two corners at least, and a polygon three.")
+        shape = shapely.Polygon(corners) if closed else shapely.LineString(corners)
+        if not shape.is_valid:
+            raise InputError("The polygon crosses itself; draw it anew.")
+        return shape
 
     def pixels_of(self, records: Sequence[Record]) -> list[list[Pixel]]:
         found: list[list[Pixel]] = [[] for _ in records]
-        x, y = np.array([record.place for record in records], np.float64).reshape(-1, 2).T
+        points = [n for n, record in enumerate(records) if kind_of(record) == "POINT"]
+        x, y = np.array([records[n].place for n in points], np.float64).reshape(-1, 2).T
         for i, scene in enumerate(self.scenes):
             assert scene.crs is not None
-            to_scene = ~scene.transform
-            across, down = _transformer(self.crs, scene.crs).transform(x, y)
-            cols, rows = to_scene * (np.asarray(across), np.asarray(down))
+            across, down = transformer(self.crs, scene.crs).transform(x, y)
+            cols, rows = ~scene.transform * (np.asarray(across), np.asarray(down))
             inside = (rows >= 0) & (rows < scene.shape[0]) & (cols >= 0) & (cols < scene.shape[1])
             for n in np.flatnonzero(inside):
-                found[n].append(Pixel(i, int(rows[n]), int(cols[n])))
+                found[points[n]].append(Pixel(i, int(rows[n]), int(cols[n])))
         return found
+
+    def outlines_of(self, records: Sequence[Record]) -> list[list[Outline]]:
+        found: list[list[Outline]] = [[] for _ in records]
+        shapes = [n for n, record in enumerate(records) if kind_of(record) != "POINT"]
+        for kind in KINDS[1:]:
+            own = [n for n in shapes if kind_of(records[n]) == kind]
+            if own:
+                frame = geopandas.GeoDataFrame(geometry=[records[n].place for n in own], crs=self._crs_of(kind))
+                for place in places.find(on_map(self.file, frame, None, None), self.scenes):
+                    for line, geometry in zip(place.lines, place.geometries, strict=True):
+                        found[own[line]].append(Outline(place.scene, geometry))
+        return found
+
+    def _crs_of(self, kind: str) -> str:
+        """Of the layer, be it there or to be made."""
+        layer = self.of_kind.get(kind)
+        return layer.crs if layer else self.crs
+
+    def _on_map(self, scene: int, positions: np.ndarray, crs: str) -> np.ndarray:
+        """Rows and columns, from the corner of a scene, as x and y."""
+        raster = self.scenes[scene]
+        assert raster.crs is not None
+        x, y = raster.transform * (positions[:, 1], positions[:, 0])
+        return np.column_stack(transformer(raster.crs, crs).transform(x, y))
 
     def _connect(self) -> None:
         self.connection = sqlite3.connect(
@@ -101,83 +145,44 @@ class GeoPackage:
         for name, read in FUNCTIONS.items():
             self.connection.create_function(name, 1, read, deterministic=True)
         self._opened = _identity(self.file)
-        self._version = self._seen_version()
+        self._version = NEVER
 
-    def _describe(self, layer: str | None) -> None:
-        found = self.connection.execute(
-            "SELECT table_name, column_name, geometry_type_name, srs_id FROM gpkg_geometry_columns"
-        ).fetchall()
-        chosen = [line for line in found if layer in (None, line[0])]
+    def _chosen(self, layer: str | None) -> str:
+        """The layer of points: the one of that name, or the only one, but for those of its lines and polygons."""
+        found = [name for (name,) in self.connection.execute("SELECT table_name FROM gpkg_geometry_columns")]
+        own = [name for name in found if not any(name == f"{each}{end}" for each in found for end in ENDINGS[1:])]
+        chosen = [name for name in (found if layer else own) if layer in (None, name)]
         if len(chosen) != 1:
-            names = ", ".join(line[0] for line in found)
-            raise InputError(f"{self.file}: has the layers {names}; name one of them in layer.")
-        self.layer, self.geometry, kind, self.srs = chosen[0]
-        if kind not in ("POINT", "GEOMETRY"):
-            raise InputError(f"{self.file}: the layer {self.layer} holds {kind}; points are needed.")
-        columns = self.connection.execute(f"PRAGMA table_info({_quoted(self.layer)})").fetchall()
-        self.columns = [line[1] for line in columns]
-        self.key = next(line[1] for line in columns if line[5])
-        if self.column not in self.columns:
-            names = ", ".join(name for name in self.columns if name not in (self.key, self.geometry))
-            raise InputError(
-                f"{self.file}: no column {self.column!r} for the class; column=<name> names another of {names}."
-            )
-        definition, organisation, code = self.connection.execute(
-            "SELECT definition, organization, organization_coordsys_id FROM gpkg_spatial_ref_sys WHERE srs_id = ?",
-            (self.srs,),
-        ).fetchone()
-        known = organisation.upper() == "EPSG"
-        self.crs = CRS.from_user_input(f"EPSG:{code}" if known else definition).to_wkt()
+            raise InputError(f"{self.file}: has the layers {', '.join(found)}; name one of them in layer.")
+        return str(chosen[0])
 
-    def _rows(self, where: str = "", values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        names = ", ".join(map(_quoted, self.columns))
-        return self.connection.execute(f"SELECT {names} FROM {_quoted(self.layer)} {where}", values).fetchall()
-
-    def _record(self, row: Sequence[Any]) -> Record:
-        values = dict(zip(self.columns, row, strict=True))
-        key, name, blob = (values.pop(column) for column in (self.key, self.column, self.geometry))
-        name = str(name).strip() if name is not None else ""
-        point = None if blob is None else _geometry(blob)
-        if point is None or point.geom_type != "Point" or point.is_empty:
-            raise InputError(
-                f"{self.file}: the feature {key} of {self.layer} is no point; mend the file, or give another."
-            )
-        return Record(int(key), name or None, (point.x, point.y), values)
+    def _describe(self) -> None:
+        self.of_kind: dict[str, Layer] = {}
+        for number, (kind, ending) in enumerate(zip(KINDS, ENDINGS, strict=True)):
+            layer = Layer.of(self.connection, self.file, number, f"{self.layer}{ending}", self.column)
+            if layer is not None:
+                self.of_kind[kind] = layer
+        points = self.of_kind.get("POINT")
+        if points is None or points.kind not in ("POINT", "GEOMETRY"):
+            held = points.kind if points else "nothing"
+            raise InputError(f"{self.file}: the layer {self.layer} holds {held}; points are needed.")
+        self.crs = points.crs
 
     def _apply(self, change: Change) -> Change:
-        before, after = change
-        if before is not None:
-            rows = self._rows(f"WHERE {_quoted(self.key)} = ?", (before.id,))
-            if [self._record(row) for row in rows] != [before]:
-                raise ConflictError(f"{self.file}: somebody else has changed this point; nothing was written.")
-        if after is None:
-            assert before is not None
-            self.connection.execute(f"DELETE FROM {_quoted(self.layer)} WHERE {_quoted(self.key)} = ?", (before.id,))
-            return change
-        values: dict[str, Any] = {**after.rest, self.column: after.name}
-        if before is None or before.place != after.place:  # another point keeps its geometry to the byte
-            values[self.geometry] = _blob(after.place, self.srs)
-        if before is None:
-            return Change(None, self._insert(values, after))
-        listed = ", ".join(f"{_quoted(name)} = ?" for name in values)
-        self.connection.execute(
-            f"UPDATE {_quoted(self.layer)} SET {listed} WHERE {_quoted(self.key)} = ?", (*values.values(), before.id)
-        )
-        return change
-
-    def _insert(self, values: dict[str, Any], record: Record) -> Record:
-        if record.id >= 0:  # one that was removed comes back under its number
-            values[self.key] = record.id
-        names, marks = ", ".join(map(_quoted, values)), ", ".join("?" * len(values))
-        cursor = self.connection.execute(
-            f"INSERT INTO {_quoted(self.layer)} ({names}) VALUES ({marks})", tuple(values.values())
-        )
-        self.connection.execute(
-            "UPDATE gpkg_contents SET min_x = min(ifnull(min_x, :x), :x), max_x = max(ifnull(max_x, :x), :x), "
-            "min_y = min(ifnull(min_y, :y), :y), max_y = max(ifnull(max_y, :y), :y) WHERE table_name = :layer",
-            {"x": record.place[0], "y": record.place[1], "layer": self.layer},
-        )
-        return self._record(self._rows(f"WHERE {_quoted(self.key)} = ?", (cursor.lastrowid,))[0])
+        record = change.before or change.after
+        assert record is not None
+        if record.id >= 0:
+            owner = next(layer for layer in self.of_kind.values() if layer.number == record.id % len(KINDS))
+            return owner.apply(change)
+        kind = kind_of(record)
+        if kind not in self.of_kind:
+            number = KINDS.index(kind)
+            name, points = f"{self.layer}{ENDINGS[number]}", self.of_kind["POINT"]
+            create(self.connection, name, kind, points.srs, self.column)
+            made = Layer.of(self.connection, self.file, number, name, self.column)
+            assert made is not None
+            self.of_kind[kind] = made
+        return self.of_kind[kind].apply(change)
 
     def _seen_version(self) -> int:
         return int(self.connection.execute("PRAGMA data_version").fetchone()[0])
@@ -193,6 +198,7 @@ class GeoPackage:
         except BaseException:
             if self.connection.in_transaction:
                 self.connection.execute("ROLLBACK")
+            self._describe()  # a layer that was made is gone again
             raise
 
     @contextmanager
@@ -221,31 +227,3 @@ def _identity(file: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-@lru_cache(maxsize=64)
-def _transformer(source: str, target: str) -> Transformer:
-    return Transformer.from_crs(source, target, always_xy=True)  # as geopandas has it: x before y, whatever the CRS
-
-
-def _geometry(blob: bytes) -> Any:
-    return shapely.from_wkb(blob[8 + ENVELOPES[blob[3] >> 1 & 7] :])
-
-
-def _blob(place: Sequence[float], srs: int) -> bytes:
-    head = b"GP\x00\x01" + srs.to_bytes(4, "little", signed=True)
-    return head + bytes(shapely.to_wkb(shapely.Point(*place), byte_order=1))
-
-
-def _bound(index: int) -> Callable[[bytes], float]:
-    return lambda blob: float(_geometry(blob).bounds[index])
-
-
-FUNCTIONS: dict[str, Callable[[bytes], Any]] = {
-    "ST_IsEmpty": lambda blob: int(_geometry(blob).is_empty),
-    **{name: _bound(i) for i, name in enumerate(("ST_MinX", "ST_MinY", "ST_MaxX", "ST_MaxY"))},
-}

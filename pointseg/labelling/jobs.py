@@ -81,29 +81,30 @@ class Jobs:
         self.job: Job | None = None
         self.listeners: list[Callable[[], None]] = []
 
-    def save_run(self, classes: dict[str, str]) -> Job:
-        """A run on the points as they are now."""
+    def save_run(self, classes: dict[str, str], labels: dict[str, Any]) -> Job:
+        """A run on the labels as they are now. labels: where they are (see `Session.training`)."""
         folder = self._folder()
-        return self._start(Job("Save the run", folder, [self._train(folder, classes)]))
+        return self._start(Job("Save the run", folder, [self._train(folder, classes, labels)]))
 
-    def make_map(self, classes: dict[str, str]) -> Job:
+    def make_map(self, classes: dict[str, str], labels: dict[str, Any]) -> Job:
         """A run, and its map of every scene."""
         folder = self._folder()
         images = "[" + ",".join(_quoted(file) for file in self.settings["dataset"]["images"]) + "]"
         predict = ["pointseg.predict", f"run={_quoted(str(folder / 'run'))}", f"input={images}"]
         maps = f"output={_quoted(str(folder / 'maps'))}"
-        return self._start(Job("Make the map", folder, [self._train(folder, classes), [*predict, maps]]))
+        return self._start(Job("Make the map", folder, [self._train(folder, classes, labels), [*predict, maps]]))
 
     def stop(self) -> None:
         if self.job is not None:
             self.job.stop()
 
-    def _train(self, folder: Path, classes: dict[str, str]) -> list[str]:
+    def _train(self, folder: Path, classes: dict[str, str], labels: dict[str, Any]) -> list[str]:
         # Names of classes may hold what a command line cannot; so the keys go in by a file.
-        settings = {**self.settings, "dataset": {**self.settings["dataset"], "classes": classes}}
+        settings = OmegaConf.merge(self.settings, labels)
+        settings.dataset.classes = classes
         file = folder / "settings" / "labelled" / "settings.yaml"
         file.parent.mkdir(parents=True)
-        file.write_text(f"# @package _global_\n{OmegaConf.to_yaml(OmegaConf.create(settings))}", encoding="utf-8")
+        file.write_text(f"# @package _global_\n{OmegaConf.to_yaml(settings)}", encoding="utf-8")
         named = ["--config-dir", str(folder / "settings"), "experiment=field", "+labelled=settings"]
         return ["pointseg.train", *named, f"hydra.run.dir={_quoted(str(folder / 'run'))}"]
 

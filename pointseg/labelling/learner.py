@@ -1,6 +1,6 @@
 """The model beside the session: a thread that learns each click, draws what the page shows, and looks around.
 
-Steps are short and in this order: learn, draw, refine, survey. So a click waits for one window at most.
+Steps are short and in this order: learn, draw, refine, compare, survey. So a click waits for one window at most.
 """
 
 import logging
@@ -15,6 +15,7 @@ from torch import Tensor
 from pointseg.labelling.drawing import Drawing, TileKey, Wish
 from pointseg.labelling.features import Features, Place
 from pointseg.labelling.knowledge import NOTHING, Knowledge, Quality, judge
+from pointseg.labelling.others import Difference
 from pointseg.labelling.records import Pixel
 from pointseg.labelling.session import Session
 from pointseg.labelling.survey import Survey
@@ -24,6 +25,7 @@ from pointseg.types import Window
 
 log = logging.getLogger(__name__)
 
+COMPARED, EACH = 20_000, 10  # pixels of others' labels that are held against the map: in all, and of each
 SLICE = 0.2  # seconds of a step that can be cut short
 PAUSE = 1.0  # seconds after a fit in which the page gets its tiles, before what would make another fit is done
 
@@ -49,6 +51,7 @@ class Learner:
         self.fit = NOTHING
         self.quality: Quality | None = None
         self.history: list[Quality] = []
+        self.compared: dict[Pixel, Tensor] = {}  # features of pixels of others' labels
         self.unread = 0  # labelled pixels whose features are not known yet
         self.listeners: list[Callable[[], None]] = []
         self.drawing = Drawing(features, self.survey)
@@ -57,6 +60,8 @@ class Learner:
         self._fitted = time.monotonic()
         self._judged = self._learned = -1
         self._looking: Looking | None = None
+        self._comparing: list[tuple[int, Pixel]] = []
+        self._compared_of: object = None
         self._stop = False
         self._work, self._judging = threading.Event(), threading.Event()
         self._threads = [threading.Thread(target=target, daemon=True) for target in (self._run, self._judge)]
@@ -100,11 +105,60 @@ class Learner:
             return self.survey.shares(self.fit)
 
     @torch.inference_mode()
+    def against_map(self) -> list[Difference]:
+        """The labels of others that the map contradicts, those that it is most sure of first.
+
+        A line or polygon is held against it at some of its pixels: what most of them are.
+        """
+        fit, others = self.fit, self.session.others
+        if fit.linear is None or others is None:
+            return []
+        known = [(number, pixel) for number, pixel in self.to_compare() if pixel in self.compared]
+        if not known:
+            return []
+        sure = fit.linear(torch.stack([self.compared[pixel] for _, pixel in known]).float()).softmax(1)
+        own: dict[int, list[int]] = {}
+        for i, (number, _) in enumerate(known):
+            own.setdefault(number, []).append(i)
+        found = []
+        for number, rows in own.items():
+            certainty, best = (float(value) for value in sure[rows].mean(0).max(0))
+            theirs, ours = others.name(number), fit.names[int(best)]
+            if theirs != ours:
+                where = rows[int(sure[rows, int(best)].argmax())]
+                found.append(Difference(number, known[where][1], theirs, ours, certainty))
+        return sorted(found, key=lambda difference: -(difference.certainty or 0))
+
+    def to_compare(self) -> list[tuple[int, Pixel]]:
+        """The numbers of others' labels, and pixels of them."""
+        others = self.session.others
+        if others is None:
+            return []
+        if self._compared_of is not others.points:  # read anew
+            each = [(n, pixel) for n, pixels in others.pixels().items() for pixel in pixels[:EACH]]
+            self._comparing, self._compared_of = each[:COMPARED], others.points
+        return self._comparing
+
+    def _compare(self) -> bool:
+        """Read the ground under the labels of others."""
+        missing = [pixel for _, pixel in self.to_compare() if pixel not in self.compared]
+        if not missing:
+            return False
+        end = time.monotonic() + SLICE
+        for place, own in self.features.around(missing):
+            if time.monotonic() > end:
+                break
+            self.compared |= dict(zip(own, self.features.at(place, own, 1)[:, 0].half(), strict=True))
+        self._tell()
+        return True
+
+    @torch.inference_mode()
     def _run(self) -> None:
+        steps = (self._learn, self._draw, self._refine, self._compare, self._look)
         while not self._stop:
             self._work.clear()
             try:
-                while not self._stop and any(step() for step in (self._learn, self._draw, self._refine, self._look)):
+                while not self._stop and any(step() for step in steps):
                     pass
             except Exception as error:  # a damaged file, no memory: the page says it and goes on
                 log.exception("The model's thread")

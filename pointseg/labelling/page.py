@@ -16,7 +16,7 @@ from pointseg.labelling import overviews, tiles
 from pointseg.labelling.jobs import Jobs
 from pointseg.labelling.learner import Learner
 from pointseg.labelling.panels import Panels
-from pointseg.labelling.records import Pixel
+from pointseg.labelling.records import Pixel, middle
 from pointseg.labelling.scene_map import SceneMap
 from pointseg.labelling.session import Session
 from pointseg.types import Bands, Window
@@ -71,6 +71,8 @@ class Page:
             ("ready", self._begin),
             ("place", self._place),
             ("drag", self._drag),
+            ("draw", self._draw),
+            ("tool", self._tool),
             ("pick", self._pick),
             ("view", self._look),
             ("key", self._key),
@@ -101,6 +103,8 @@ class Page:
         self._send("scene", self.scene, *self.raster.shape, tiles.spelled(self.bands))
         self._send("legend", list(classes.colours.items()))
         self._send("points", self._points())
+        self._send("outlines", self._outlines())
+        self._send("others", *self._others())
         if self.picked not in session.records:
             self.picked = None
         self._send("pick", self.picked)
@@ -124,6 +128,29 @@ class Page:
             if pixel.scene == self.scene
         ]
 
+    def _outlines(self) -> list[tuple[int, str, Any, str | None]]:
+        """id, type and coordinates (x, y in pixels from the corner) as GeoJSON has them, and class."""
+        return [
+            (record.id, *(outline.geometry.__geo_interface__[key] for key in ("type", "coordinates")), record.name)
+            for record, found in self.session.outlined
+            for outline in found
+            if outline.scene == self.scene
+        ]
+
+    def _others(self) -> tuple[list[Any], list[Any]]:
+        """Of other people's labels: points (row, col, class); outlines as `_outlines` has them, without a number."""
+        others = self.session.others
+        if others is None:
+            return [], []
+        points = [(row, col, name) for (scene, row, col), name in others.placed() if scene == self.scene]
+        outlines = [
+            (*(outline.geometry.__geo_interface__[key] for key in ("type", "coordinates")), others.name(number))
+            for number, found in others.sampled.outlines.items()
+            for outline in found
+            if outline.scene == self.scene
+        ]
+        return points, outlines
+
     async def attempt(self, work: Callable[..., Any], *arguments: Any) -> Any:
         """Do it beside the page's own thread; what cannot be done is said, and None returned."""
         try:
@@ -135,7 +162,8 @@ class Page:
             self.map.run_method("failed")
             return None
         finally:
-            self._sent.pop("points", None)  # what was not kept is shown no longer
+            for shown in ("points", "outlines"):  # what was not kept is shown no longer
+                self._sent.pop(shown, None)
             self.sync()
 
     def complain(self, text: str) -> None:
@@ -147,6 +175,7 @@ class Page:
         self._sent.clear()
         self.sync()
         self.map.run_method("opaque", self.panels.opacity)
+        self.map.run_method("tool", self.panels.tools.value)
 
     async def _place(self, event: GenericEventArguments) -> None:
         pixel = Pixel(self.scene, int(event.args["row"]), int(event.args["col"]))
@@ -160,6 +189,16 @@ class Page:
     async def _drag(self, event: GenericEventArguments) -> None:
         pixel = Pixel(self.scene, int(event.args["row"]), int(event.args["col"]))
         await self.attempt(self.session.move, int(event.args["id"]), pixel)
+
+    async def _draw(self, event: GenericEventArguments) -> None:
+        if self.current is None:
+            self.complain("Add a class first: type its name on the right.")
+            return
+        vertices = [(float(row), float(col)) for row, col in event.args["vertices"]]
+        await self.attempt(self.session.outline, self.scene, vertices, bool(event.args["closed"]), self.current)
+
+    def _tool(self, event: GenericEventArguments) -> None:
+        self.panels.tools.set_value(str(event.args["tool"]))
 
     def _pick(self, event: GenericEventArguments) -> None:
         number = int(event.args["id"])
@@ -177,6 +216,8 @@ class Page:
             await self._number(int(key))
         elif key in ("delete", "backspace") and self.picked is not None:
             await self.attempt(self.session.remove, self.picked)
+        elif key in TOOLS:
+            self.panels.tools.set_value(TOOLS[key])
         elif key == "escape":
             self.picked = None
             self.suggest(None)
@@ -196,7 +237,7 @@ class Page:
             pixel = self.suggested
             self.suggest(None)
             await self.attempt(self.session.place, pixel, self.current)
-        self.panels.refresh_classes()
+        self.panels.classes.show()
 
     async def undo(self) -> None:
         if await self.attempt(self.session.undo) is False:
@@ -222,18 +263,26 @@ class Page:
 
     def suggest(self, pixel: Pixel | None) -> None:
         self.suggested = pixel
-        self.map.run_method("suggest", *(pixel[1:] if pixel else (None, None)))
+        if pixel is None:
+            self.map.run_method("suggest", None, None)
+        else:
+            self.mark(pixel)
 
     def go(self, pixel: Pixel) -> None:
         self.change_scene(pixel.scene)
         self.map.run_method("go", pixel.row, pixel.col)
 
     def jump(self, number: int) -> None:
-        """Go to a point, and pick it."""
-        if pixels := self.session.pixels.get(number):
+        """Go to a label, and pick it."""
+        pixels = self.session.pixels.get(number) or map(middle, self.session.sampled.outlines.get(number, []))
+        for pixel in [*pixels][:1]:
             self.picked = number
-            self.go(pixels[0])
+            self.go(pixel)
             self.sync()
+
+    def mark(self, pixel: Pixel) -> None:
+        """Show where to look."""
+        self.map.run_method("suggest", *pixel[1:])
 
     def change_scene(self, scene: int) -> None:
         if scene != self.scene:
@@ -258,7 +307,8 @@ class Page:
         ui.notify("Building smaller copies of the image beside it …", position="top")
         made = await self.attempt(overviews.build, self.raster)
         if made is not None:
-            self.complain(f"{made} is there: seen from afar, the image is quick now.")
+            with self.client:
+                ui.notify(f"{made} is there: seen from afar, the image is quick now.", type="positive", position="top")
         self.panels.refresh_image()
 
     def how_drawn(self) -> str:
@@ -292,6 +342,7 @@ class Page:
         await self.panels.refresh()
 
 
+TOOLS = {"c": "point", "l": "line", "p": "polygon"}
 KEYS = {"z": Page.undo, "y": Page.redo, "n": Page.next, "m": Page.toggle}
 
 STYLE = """
@@ -299,7 +350,9 @@ body, .nicegui-content { margin: 0; padding: 0; }
 .whole { position: fixed; inset: 0; display: flex; }
 .scene-map { flex: 1; height: 100%; outline: none; background: #222; cursor: crosshair; }
 .scene-map .leaflet-tile { image-rendering: pixelated; }
+.panel .q-field__native, .panel .q-field__input { font-size: 13px; }
 .panel { width: 340px; height: 100%; overflow-y: auto; padding: 8px 12px; box-sizing: border-box; font-size: 13px; }
+.grip { pointer-events: stroke; }
 .panel h3 { font-size: 13px; font-weight: 600; margin: 12px 0 4px; line-height: 1.2; }
 .line { display: flex; align-items: center; gap: 6px; flex-wrap: nowrap; }
 .line .grow { flex: 1; min-width: 0; }
@@ -309,11 +362,14 @@ body, .nicegui-content { margin: 0; padding: 0; }
 .class-row .q-field__control { height: 26px; min-height: 26px; }
 .few { color: #b00020; }
 .quiet { color: #555; }
+.help .q-item { padding: 2px 0; min-height: 0; }
+.help .q-expansion-item__content { padding: 0; }
 .figures { border-collapse: collapse; width: 100%; }
 .figures td { padding: 1px 4px; }
 .point, .pending, .suggested { border-radius: 50%; box-sizing: border-box; }
 .point { border: 2px solid white; box-shadow: 0 0 0 1px black; cursor: grab; }
 .point.picked { box-shadow: 0 0 0 3px black, 0 0 0 6px yellow; }
 .pending { border: 2px dashed white; box-shadow: 0 0 0 1px black; }
+.other { border: 3px solid; box-shadow: 0 0 0 1px black, inset 0 0 0 1px black; pointer-events: none; }
 .suggested { border: 3px solid yellow; box-shadow: 0 0 0 2px black, inset 0 0 0 2px black; }
 """

@@ -7,17 +7,23 @@ from nicegui.events import ValueChangeEventArguments
 from pyproj import CRS
 
 from pointseg.labelling import overviews
+from pointseg.labelling.beside import Beside
+from pointseg.labelling.class_list import ClassList
+from pointseg.labelling.layer import kind_of
+from pointseg.labelling.records import Pixel, Record, middle
 
 if TYPE_CHECKING:  # each tab's page makes its panels
     from pointseg.labelling.page import Page
 
-FEW = 10  # points of a class, below which it is marked
 LAYERS = {"classes": "Classes", "sure": "Classes, faint where unsure", "confidence": "Confidence", "none": "No map"}
-HELP = (
-    "Click: a point of the marked class. 1–9: mark another class. Click a point: pick it; then 1–9 changes its class "
-    "and Delete removes it. Drag: move it. N: the next point worth labelling; a click or 1–9 answers it. Z: undo. "
-    "Shift+Z: redo. M: map on or off. Esc: let go."
-)
+HELP = """Click: a point of the marked class.
+1–9: mark another class.
+Click a label: pick it; then 1–9 changes its class, Delete removes it.
+Drag a point: move it.
+L, P: draw lines, polygons, corner by corner; a double click ends one, Backspace takes its last\
+ corner back, Esc drops it. C: points again.
+N: the next point worth labelling; a click or 1–9 answers it.
+Z, Shift+Z: undo, redo. M: map on or off. Esc: let go."""
 
 
 # A list that keeps the keyboard would take the keys of the map for its own.
@@ -34,8 +40,9 @@ class Panels:
         with ui.element("div").classes("panel"):
             self._scene_choice()
             ui.html("<h3>Classes</h3>", sanitize=False)
-            self._classes()
-            self._new_class()
+            self.classes = ClassList(page)
+            self._tools()
+            self._help()
             self._map_choice()
             self._image()
             ui.html("<h3>How good the map is</h3>", sanitize=False)
@@ -43,22 +50,24 @@ class Panels:
             ui.html("<h3>Next</h3>", sanitize=False)
             self._actions()
             self._job()
-            ui.html("<h3>Points</h3>", sanitize=False)
+            self.beside = Beside(page)
+            ui.html("<h3>Labels</h3>", sanitize=False)
             self._points()
-            ui.label(HELP).classes("quiet")
 
     async def refresh(self) -> None:
         """What has changed since the last time."""
         page, learner, session = self.page, self.page.learner, self.page.session
         self.status.set_text(page.how_drawn())
         if self._new("classes", (session.version, page.current, page.picked, id(learner.quality))):
-            self.refresh_classes()
+            self.classes.show()
         elif self._new("points", session.version):  # the list may be long: once the hand rests
             self.table.rows = self._rows()
             self.table.update()
         if self._new("quality", (learner.fit.number, learner.survey.done, id(learner.quality))):
             self._shares = await run.io_bound(learner.shares)
             self._quality.refresh()
+        if self._new("beside", (session.version, learner.fit.number, len(learner.compared))):
+            await self.beside.refresh()
         job = page.jobs.job
         if self._new("job", job and (job.folder, job.state, len(job.lines), job.progress)):
             self._job.refresh()
@@ -69,9 +78,6 @@ class Panels:
         changed = self._known.get(what, self) != value
         self._known[what] = value
         return bool(changed)
-
-    def refresh_classes(self) -> None:
-        self._classes.refresh()
 
     def refresh_image(self) -> None:
         self._image.refresh()
@@ -86,64 +92,24 @@ class Panels:
         self.scenes.set_visibility(len(scenes) > 1)
         self.scenes.on("popup-hide", js_handler=LET_GO)
 
-    @ui.refreshable_method
-    def _classes(self) -> None:
-        page = self.page
-        counts, quality = page.session.counts(), page.learner.quality
-        for i, (name, colour) in enumerate(page.session.classes.colours.items(), 1):
-            with ui.element("div").classes("line class-row" + (" current" if name == page.current else "")) as row:
-                row.on("click", lambda name=name: self._choose(name))
-                ui.label(str(i) if i < 10 else "").style("width: 1em")
-                swatch = ui.element("input").props(f'type=color value="{colour}" aria-label="colour"')
-                swatch.on(
-                    "change",
-                    lambda e, name=name: page.attempt(
-                        page.session.change_classes, page.session.classes.recolour, name, str(e.args)
-                    ),
-                    js_handler="(e) => emit(e.target.value)",
-                )
-                field = ui.input(value=name).props("dense borderless debounce=0").classes("grow class-name")
-                field.on("blur", lambda name=name, field=field: self._rename(name, field))
-                field.on("keydown.enter", js_handler="(e) => e.target.blur()")
-                ui.label(str(counts[name])).classes("few" if counts[name] < FEW else "").tooltip(
-                    "points; red: label more of it" if counts[name] < FEW else "points"
-                )
-                iou = quality.iou.get(name) if quality else None
-                ui.label("" if iou is None else f"{iou:.2f}").classes("quiet").tooltip("IoU on ground held out")
-                self._small("keyboard_arrow_up", "move up", name, -1)
-                if not counts[name]:
-                    ui.button(
-                        icon="close", on_click=lambda name=name: page.attempt(page.session.remove_class, name)
-                    ).props('flat dense size=xs aria-label="remove class"')
+    def _help(self) -> None:
+        """Open for who has labelled nothing yet."""
+        opened = not self.page.session.records
+        with ui.expansion("Keys and clicks", value=opened).props("dense dense-toggle").classes("help"):
+            ui.label(HELP).classes("quiet").style("white-space: pre-line")
 
-    def _small(self, icon: str, label: str, name: str, by: int) -> None:
-        session = self.page.session
-        ui.button(
-            icon=icon, on_click=lambda: self.page.attempt(session.change_classes, session.classes.move, name, by)
-        ).props(f'flat dense size=xs aria-label="{label}"')
-
-    async def _choose(self, name: str) -> None:
-        if name != self.page.current:
-            self.page.current = name
-
-    async def _rename(self, name: str, field: ui.input) -> None:
-        if field.value != name:
-            await self.page.attempt(self.page.session.rename_class, name, field.value)
-            self.refresh_classes()
-
-    def _new_class(self) -> None:
-        page = self.page
-
-        async def add() -> None:
-            if name := field.value.strip():
-                await page.attempt(page.session.change_classes, page.session.classes.add, name)
-                if name in page.session.classes.colours:
-                    page.current = name
-                    field.set_value("")
-
-        with ui.element("div").classes("line"):
-            field = ui.input(placeholder="new class").props("dense").classes("grow new-class").on("keydown.enter", add)
-            ui.button("Add", on_click=add).props("flat dense no-caps")
+    def _tools(self) -> None:
+        """What clicks on the map make."""
+        self.tools = (
+            ui.toggle(
+                {"point": "Points (C)", "line": "Lines (L)", "polygon": "Polygons (P)"},
+                value="point",
+                on_change=lambda e: self.page.map.run_method("tool", e.value),
+            )
+            .props("dense no-caps unelevated spread size=sm color=grey-3 text-color=black toggle-color=primary")
+            .style("margin-top: 8px")
+        )
+        self.tools.set_visibility(self.page.session.points.shapes)
 
     def _map_choice(self) -> None:
         ui.html("<h3>Map</h3>", sanitize=False)
@@ -170,22 +136,25 @@ class Panels:
         ui.html("<h3>Image</h3>", sanitize=False)
         numbers = list(raster.bands.numbers)
         chosen = list(page.bands.numbers)
-        with ui.element("div").classes("line"):
-            if len(numbers) > 1:
+        if len(numbers) > 1:
+            with ui.element("div").classes("line"):
                 for i, colour in enumerate(("red", "green", "blue")):
                     ui.select(
-                        numbers, value=chosen[i], label=colour, on_change=lambda e, i=i: chosen.__setitem__(i, e.value)
+                        numbers, value=chosen[i], label=colour, on_change=lambda e, i=i: self._band(chosen, i, e.value)
                     ).props("dense").classes("grow").on("popup-hide", js_handler=LET_GO)
-            ui.button("As the model sees it", on_click=lambda: page.change_bands(tuple(chosen), False)).props(
-                "flat dense no-caps size=sm"
-            )
-            ui.button("Stretch to the view", on_click=lambda: page.change_bands(tuple(chosen), True)).props(
-                "flat dense no-caps size=sm"
-            )
+        with ui.element("div").classes("line"):
+            for text, by_view in (("As the model sees it", False), ("Stretch to the view", True)):
+                ui.button(text, on_click=lambda by_view=by_view: page.change_bands(tuple(chosen), by_view)).props(
+                    "flat dense no-caps size=sm"
+                )
         if overviews.lacking(raster):
             with ui.element("div").classes("line"):
                 ui.label("Large, and without overviews: slow from afar.").classes("few")
                 ui.button("Build them", on_click=page.build_overviews).props("flat dense no-caps size=sm")
+
+    async def _band(self, chosen: list[int], place: int, number: int) -> None:
+        chosen[place] = number
+        await self.page.change_bands(tuple(chosen), False)
 
     @ui.refreshable_method
     def _quality(self) -> None:
@@ -233,8 +202,10 @@ class Panels:
             ui.button("Save the run", on_click=lambda: self._start(page.jobs.save_run)).props("dense no-caps size=sm")
 
     async def _start(self, work: Any) -> None:
-        counts, colours = self.page.session.counts(), self.page.session.classes.colours
-        await self.page.attempt(work, {name: colour for name, colour in colours.items() if counts[name]})
+        session = self.page.session
+        used = session.counts() + session.labelled_counts()
+        chosen = {name: colour for name, colour in session.classes.colours.items() if used[name]}
+        await self.page.attempt(work, chosen, session.training())
 
     @ui.refreshable_method
     def _job(self) -> None:
@@ -257,7 +228,7 @@ class Panels:
     def _points(self) -> None:
         columns = [
             {"name": key, "label": label, "field": key, "align": "left", "sortable": True}
-            for key, label in (("name", "class"), ("scene", "scene"), ("row", "row"), ("col", "col"))
+            for key, label in (("name", "class"), ("kind", ""), ("scene", "scene"), ("row", "row"), ("col", "col"))
         ]
         self.table = ui.table(rows=[], columns=columns, row_key="id").props(
             'dense flat virtual-scroll :rows-per-page-options="[0]" hide-bottom'
@@ -266,21 +237,26 @@ class Panels:
         self.table.on("rowClick", lambda e: self.page.jump(int(e.args)), js_handler="(e, row) => emit(row.id)")
 
     def _rows(self) -> list[dict[str, Any]]:
-        scenes = self.page.session.scenes
-        return [
-            {
-                "id": record.id,
-                "name": record.name or "– none yet –",
-                "scene": scenes[pixels[0].scene].id if pixels else "in no scene",
-                "row": pixels[0].row if pixels else "",
-                "col": pixels[0].col if pixels else "",
-            }
-            for record, pixels in self.page.session.shown
-        ]
+        session = self.page.session
+        points = ((record, pixels[:1]) for record, pixels in session.shown)
+        shapes = ((record, [middle(outline) for outline in found[:1]]) for record, found in session.outlined)
+        return [self._row(record, pixels) for record, pixels in (*points, *shapes)]
+
+    def _row(self, record: Record, pixels: list[Pixel]) -> dict[str, Any]:
+        return {
+            "id": record.id,
+            "name": record.name or "– none yet –",
+            "kind": kind_of(record).removesuffix("STRING").lower(),
+            "scene": self.page.session.scenes[pixels[0].scene].id if pixels else "in no scene",
+            "row": pixels[0].row if pixels else "",
+            "col": pixels[0].col if pixels else "",
+        }
 
 
 def _scored(what: str, now: tuple[float, float, float], before: tuple[float, float, float] | None) -> str:
     moved = f" ({now[0] - before[0]:+.3f})" if before else ""
+    if now[1] == now[2]:
+        return f"{what} {now[0]:.3f}{moved}; too few points for an interval"
     return f"{what} {now[0]:.3f}{moved}; 95 %: {now[1]:.3f} to {now[2]:.3f}"
 
 

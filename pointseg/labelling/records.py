@@ -1,4 +1,4 @@
-"""What a file of points holds, as the labelling page changes it: records, and changes of records."""
+"""What a file of labels holds, as the labelling page changes it: records, and changes of records."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,16 +18,29 @@ class Pixel(NamedTuple):
 
 @dataclass(frozen=True)
 class Record:
-    """One line of a file of points.
+    """One label of a file.
 
-    name: its class; None where it has none yet. place: as the file has it (x, y on the map; or scene, row, col).
-    rest: its other columns, which the page keeps as they are.
+    name: its class; None where it has none yet. place: as the file has it: of a point x, y on the map or scene, row,
+    col; else the line or polygon. rest: its other columns, which the page keeps as they are.
     """
 
     id: int
     name: str | None
-    place: tuple[Any, ...]
+    place: Any
     rest: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Outline(NamedTuple):
+    """A line or polygon in a scene (its index): in pixels from the corner, x counting columns and y rows."""
+
+    scene: int
+    geometry: Any
+
+
+def middle(outline: Outline) -> Pixel:
+    """A pixel on the line, or in the polygon."""
+    point = outline.geometry.point_on_surface()
+    return Pixel(outline.scene, int(point.y // 1), int(point.x // 1))
 
 
 class Change(NamedTuple):
@@ -49,6 +62,13 @@ class PointsFile(Protocol):
     """A file of points that is written at each change. Its methods are called by one thread at a time."""
 
     file: Path
+    shapes: bool
+    """Whether it can hold lines and polygons."""
+
+    @property
+    def layers(self) -> list[str] | None:
+        """Those that hold the records, where they have to be named."""
+        ...
 
     def read(self) -> list[Record]:
         """All records, as they are now."""
@@ -69,6 +89,17 @@ class PointsFile(Protocol):
         """The place of a pixel's centre."""
         ...
 
+    def shape_of(self, scene: int, vertices: Sequence[tuple[float, float]], closed: bool) -> Any:
+        """The polygon, if closed, or line through these places of a scene (row, col, from its corner).
+
+        Raises InputError where it is none, or the file cannot hold it.
+        """
+        ...
+
     def pixels_of(self, records: Sequence[Record]) -> list[list[Pixel]]:
-        """The pixels in which each record lies: of one scene, of several that overlap, or of none."""
+        """The pixels in which each point lies: of one scene, of several that overlap, or of none."""
+        ...
+
+    def outlines_of(self, records: Sequence[Record]) -> list[list[Outline]]:
+        """Where each line and polygon lies, in the scenes that it touches."""
         ...

@@ -7,6 +7,11 @@ const AT_ONCE = 3; // tiles of the map asked for together; the browser's other c
 
 const corner = (row, col) => L.latLng(-row, col);
 
+// How deep positions lie in the coordinates of GeoJSON.
+const DEPTHS = { LineString: 0, MultiLineString: 1, Polygon: 1, MultiPolygon: 2 };
+
+const places = (type, coordinates) => L.GeoJSON.coordsToLatLngs(coordinates, DEPTHS[type], ([x, y]) => corner(y, x));
+
 // Tiles of canvas that keep what they show until something newer is there.
 const MapLayer = L.GridLayer.extend({
   initialize(options) {
@@ -82,7 +87,13 @@ export default {
   props: { resourcePath: String },
   async mounted() {
     await this.$nextTick();
-    await this.styled(`${window.path_prefix || ""}${this.resourcePath}/leaflet/leaflet.css`);
+    const source = `${window.path_prefix || ""}${this.resourcePath}`;
+    window.L = L; // where Leaflet's drawing tools look for it
+    await Promise.all([
+      this.loaded("link", { rel: "stylesheet", href: `${source}/leaflet/leaflet.css` }),
+      this.loaded("link", { rel: "stylesheet", href: `${source}/leaflet-draw/leaflet.draw.css` }),
+      this.loaded("script", { src: `${source}/leaflet-draw/leaflet.draw.js` }),
+    ]);
     this.map = L.map(this.$el, {
       crs: L.CRS.Simple,
       attributionControl: false,
@@ -94,10 +105,13 @@ export default {
       maxBoundsViscosity: 0.5,
     });
     this.markers = new Map();
+    this.shapes = new Map();
     this.classes = {};
     this.pending = L.layerGroup().addTo(this.map);
     this.hint = L.layerGroup().addTo(this.map);
-    this.map.on("click", (e) => this.clicked(e.latlng));
+    this.theirs = L.layerGroup().addTo(this.map);
+    this.map.on("click", (e) => this.drawing || this.clicked(e.latlng));
+    this.map.on("draw:created", (e) => this.drawn(e.layer));
     this.map.on("moveend", () => this.moved());
     this.$el.addEventListener("mousedown", () => this.$el.focus({ preventScroll: true }));
     this.map.on("mousemove", (e) => {
@@ -117,10 +131,9 @@ export default {
     window.removeEventListener("keydown", this.onKey);
   },
   methods: {
-    styled(href) {
+    loaded(tag, properties) {
       return new Promise((done) => {
-        const link = Object.assign(document.createElement("link"), { rel: "stylesheet", href, onload: done, onerror: done });
-        document.head.append(link);
+        document.head.append(Object.assign(document.createElement(tag), { ...properties, onload: done, onerror: done }));
       });
     },
     // scene: index, height, width; where the last view of it was, if there was one.
@@ -163,7 +176,8 @@ export default {
     },
     legend(classes) {
       this.classes = Object.fromEntries(classes);
-      for (const marker of this.markers.values()) this.dress(marker);
+      this.dressAll();
+      if (this.given) this.others(...this.given);
     },
     // [id, row, col, class] of all points of the scene.
     points(points) {
@@ -216,9 +230,80 @@ export default {
       element.dataset.id = marker.id;
       element.title = marker.kind ?? "no class yet";
     },
+    // [id, type, coordinates, class] of all lines and polygons of the scene, in GeoJSON's words.
+    outlines(outlines) {
+      for (const shape of this.shapes.values()) shape.remove();
+      this.shapes.clear();
+      for (const [id, type, coordinates, name] of outlines) {
+        // Without a fill, so that points can be placed within; and with a wider line to click on, which is not seen.
+        const make = type.endsWith("Polygon") ? L.polygon : L.polyline;
+        const line = make(places(type, coordinates), { fill: false, className: "outline", interactive: false });
+        const grip = make(places(type, coordinates), { fill: false, className: "grip", weight: 12, opacity: 0, bubblingMouseEvents: false });
+        grip.on("click", () => this.drawing || this.$emit("pick", { id }));
+        const shape = Object.assign(L.featureGroup([line, grip]), { id, kind: name, line });
+        this.shapes.set(id, shape.addTo(this.map));
+        this.dressShape(shape);
+      }
+    },
+    // Labels of other people, which nothing picks and clicks go through: points [row, col, class], outlines as above.
+    others(points, outlines) {
+      this.theirs.clearLayers();
+      this.given = [points, outlines];
+      for (const [row, col, name] of points) {
+        const icon = L.divIcon({ className: "other", iconSize: [14, 14] });
+        const marker = L.marker(corner(row + 0.5, col + 0.5), { icon, interactive: false });
+        marker.on("add", () => (marker.getElement().style.borderColor = this.classes[name] ?? "white"));
+        marker.addTo(this.theirs);
+      }
+      for (const [type, coordinates, name] of outlines) {
+        const make = type.endsWith("Polygon") ? L.polygon : L.polyline;
+        const style = { color: this.classes[name] ?? "white", weight: 3, dashArray: "2 6", fill: false, className: "theirs" };
+        make(places(type, coordinates), { ...style, interactive: false }).addTo(this.theirs);
+      }
+    },
+    dressShape({ id, kind, line }) {
+      const picked = id === this.picked;
+      line.setStyle({ color: this.classes[kind] ?? "white", weight: picked ? 7 : 4, dashArray: kind ? null : "6" });
+      line.getElement().classList.toggle("picked", picked);
+      line.getElement().dataset.id = id;
+    },
+    dressAll() {
+      for (const marker of this.markers.values()) this.dress(marker);
+      for (const shape of this.shapes.values()) this.dressShape(shape);
+    },
     pick(id) {
       this.picked = id;
-      for (const marker of this.markers.values()) this.dress(marker);
+      this.dressAll();
+    },
+    // What clicks make: a point, or the corners of a line or polygon, one shape after the other.
+    tool(tool) {
+      this.drawing?.disable();
+      this.drawing = null;
+      if (tool === "point") return;
+      const options = { allowIntersection: tool === "line", showLength: false, repeatMode: true };
+      const style = { color: "yellow", weight: 3, fill: false };
+      const Tool = tool === "line" ? L.Draw.Polyline : L.Draw.Polygon;
+      this.drawing = new Tool(this.map, { ...options, shapeOptions: style });
+      this.drawing.enable();
+    },
+    drawn(shape) {
+      const closed = shape instanceof L.Polygon;
+      const corners = closed ? shape.getLatLngs()[0] : shape.getLatLngs();
+      this.$emit("draw", { closed, vertices: corners.map(({ lat, lng }) => [-lat, lng]) });
+    },
+    // A key while something is drawn; whether that was all it means.
+    pressedDrawing(key) {
+      const begun = this.drawing?._markers?.length;
+      if (key === "escape" && this.drawing) this.$emit("tool", { tool: begun ? this.restarted() : "point" });
+      else if (key === "backspace" && begun) this.drawing.deleteLastVertex();
+      else if (key === "enter" && begun) this.drawing.completeShape();
+      else return false;
+      return true;
+    },
+    restarted() {
+      const tool = this.drawing instanceof L.Draw.Polygon ? "polygon" : "line";
+      this.tool(tool);
+      return tool;
     },
     suggest(row, col) {
       this.hint.clearLayers();
@@ -260,7 +345,9 @@ export default {
       const typing = text && !e.target.readOnly;
       if (typing || e.altKey || e.target.isContentEditable) return;
       const key = e.key.toLowerCase();
-      const known = /^[1-9]$/.test(key) || ["n", "z", "y", "m", "delete", "backspace", "escape"].includes(key);
+      if (this.pressedDrawing(key)) return;
+      const named = ["n", "z", "y", "m", "c", "l", "p", "delete", "backspace", "escape"];
+      const known = /^[1-9]$/.test(key) || named.includes(key);
       if (!known || ((e.ctrlKey || e.metaKey) && !["z", "y"].includes(key))) return;
       e.preventDefault();
       this.$emit("key", { key: e.shiftKey && key === "z" ? "y" : key });

@@ -1,17 +1,20 @@
-"""What one person labels: scenes, their file of points, classes, and what can be undone. It knows no browser."""
+"""What one person labels: scenes, their file of labels, classes, and what can be undone. It knows no browser."""
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 from pointseg.errors import InputError
 from pointseg.imagery.rasters import Raster
 from pointseg.labelling.classes import Classes
 from pointseg.labelling.geopackage import GeoPackage
-from pointseg.labelling.records import Change, ConflictError, Pixel, PointsFile, Record
+from pointseg.labelling.others import Others
+from pointseg.labelling.records import Change, ConflictError, Outline, Pixel, PointsFile, Record
+from pointseg.labelling.sampled import Sampled
 from pointseg.labelling.table import Table
 from pointseg.types import Window
 
@@ -54,8 +57,12 @@ class Session:
         scenes: Sequence[Raster],
         points: PointsFile,
         classes: Mapping[str, str] | Iterable[str] | None = None,
+        per_shape: int = 50,
+        others: Others | None = None,
     ) -> None:
-        self.scenes, self.points = list(scenes), points
+        self.scenes, self.points, self.others = list(scenes), points, others
+        self.trusting = False  # whether the others' labels count as one's own
+        self.sampled = Sampled(self.scenes, per_shape)
         self.classes = Classes(points.file, classes)
         self.lock = threading.RLock()
         self.records: dict[int, Record] = {}
@@ -65,7 +72,11 @@ class Session:
         self.redoable: list[list[Change]] = []
         self.notes: list[Note] = []
         self.version = 0
-        self.shown: list[tuple[Record, list[Pixel]]] = []  # replaced as a whole: to be read without waiting for a write
+        # These are replaced as a whole, to be read without waiting for a write:
+        self.shown: list[tuple[Record, list[Pixel]]] = []  # points
+        self.outlined: list[tuple[Record, list[Outline]]] = []  # lines and polygons
+        self._labelled: dict[Pixel, str] = {}
+        self._silent: set[int] = set()  # shapes of which no pixel is left
         self.listeners: list[Callable[[], None]] = []
         self._load()
 
@@ -81,6 +92,20 @@ class Session:
             assert done[0].after is not None
             return done[0].after.id
 
+    def outline(self, scene: int, vertices: Sequence[tuple[float, float]], closed: bool, name: str | None) -> int:
+        """The id of a new polygon, if closed, or line through these places of a scene (row, col, from its corner)."""
+        with self.lock:
+            shape = self.points.shape_of(scene, vertices, closed)
+            (there,) = self.points.outlines_of([Record(NEW, name, shape)])
+            self.sampled.know(NEW, there)
+            usable = self.sampled.usable(NEW)
+            self.sampled.forget(NEW)
+            if not usable:
+                raise InputError("No pixel of it holds data, so it labels nothing.")
+            (done,) = self._do([Change(None, Record(NEW, name, shape))])
+            assert done.after is not None
+            return done.after.id
+
     def classify(self, number: int, name: str | None) -> None:
         with self.lock:
             record = self._known(number)
@@ -90,6 +115,8 @@ class Session:
     def move(self, number: int, pixel: Pixel) -> None:
         with self.lock:
             record = self._known(number)
+            if number not in self.pixels:
+                raise InputError("Points alone can be moved; draw a line or polygon anew.")
             self._check_pixel(pixel)
             if standing := [other for other in self.at.get(pixel, []) if other != number]:
                 raise InputError(f"Another point ({self.records[standing[0]].name}) lies on this pixel already.")
@@ -109,10 +136,27 @@ class Session:
         with self.lock:
             return self._again(self.redoable, self.undoable)
 
+    def trust(self, others: bool) -> None:
+        """Whether to learn from the others' labels too."""
+        with self.lock:
+            self.trusting = others
+            self._changed()
+
+    def training(self) -> dict[str, Any]:
+        """What `train` is given, to learn from the same labels; see conf/train.yaml and conf/annotation/given.yaml."""
+        files = [str(self.points.file.absolute())]
+        if self.others is None or not self.trusting:
+            return {"points": files, "annotation": {"layer": self.points.layers}}
+        theirs = [str(path.absolute()) for path in self.others.paths]
+        # Where they contradict each other, the page leaves both out.
+        return {"points": files + theirs, "annotation": {"layer": self.points.layers, "contradicting": "skip"}}
+
     def rename_class(self, old: str, new: str) -> None:
         """In the list and at all of its points."""
         with self.lock:
             self.classes.rename(old, new)
+            if self.others is not None:
+                self.others.rename(old, new)
             # The list came first: killed between the two, the points still have a class, the old one.
             changes = [Change(r, replace(r, name=new)) for r in self.records.values() if r.name == old]
             if changes:
@@ -123,8 +167,8 @@ class Session:
 
     def remove_class(self, name: str) -> None:
         with self.lock:
-            if count := self.counts().get(name, 0):
-                raise InputError(f"{name}: has {count} points; give them another class first.")
+            if count := self.counts()[name]:
+                raise InputError(f"{name}: has {count} labels; give them another class first.")
             self.classes.remove(name)
             self._changed()
 
@@ -134,23 +178,17 @@ class Session:
             change(*arguments, **named)
             self._changed()
 
-    def counts(self) -> dict[str, int]:
-        """The points of each class, in their order; those of classes without points too."""
-        counts = dict.fromkeys(self.classes.names, 0)
-        for record, _ in self.shown:
-            if record.name in counts:
-                counts[record.name] += 1
-        return counts
+    def counts(self) -> Counter[str]:
+        """One's own labels of each class that has some."""
+        return Counter(record.name for record, _ in [*self.shown, *self.outlined] if record.name is not None)
 
     def labelled(self) -> dict[Pixel, str]:
-        """The class of each labelled pixel; those with points of two classes are left out."""
-        with self.lock:
-            found = {}
-            for pixel, numbers in self.at.items():
-                names = {self.records[number].name for number in numbers} - {None}
-                if len(names) == 1:
-                    found[pixel] = str(names.pop())
-            return found
+        """The class of each labelled pixel; those with labels of two classes are left out."""
+        return self._labelled
+
+    def labelled_counts(self) -> Counter[str]:
+        """The labelled pixels of each class that has some."""
+        return Counter(self._labelled.values())
 
     def poll(self) -> None:
         """Look whether somebody else has changed the file, and take in what he did. To be called now and then."""
@@ -163,6 +201,10 @@ class Session:
                         f"{self.points.file.name} was changed by another program: {before} points before, "
                         f"{len(self.records)} now. The page shows the file as it is."
                     )
+                if self.others is not None and self.others.poll():
+                    self._know_others()
+                    self._changed()
+                    self.say("The labels beside yours were changed; the page shows them as they are.")
             except InputError as error:
                 if not self.notes or self.notes[-1].text != str(error):
                     self.say(str(error), bad=True)
@@ -174,11 +216,14 @@ class Session:
     def _load(self) -> None:
         records = self.points.read()
         self.records = {record.id: record for record in records}
-        self.pixels = dict(zip(self.records, self.points.pixels_of(records), strict=True))
+        self.pixels = {}
+        self.sampled.clear()
+        self._know(records)
         if isinstance(self.points, Table):  # whose ids are others now
             self.undoable, self.redoable = [], []
         self._index()
         self.classes.know(sorted({record.name for record in records if record.name is not None}))
+        self._know_others()
         self._complain()
         self._changed()
 
@@ -188,10 +233,24 @@ class Session:
             for pixel in pixels:
                 self.at.setdefault(pixel, []).append(number)
 
+    def _know(self, records: Sequence[Record]) -> None:
+        """Where they lie."""
+        places = zip(records, self.points.pixels_of(records), self.points.outlines_of(records), strict=True)
+        for record, pixels, outlines in places:
+            if isinstance(record.place, tuple):
+                self.pixels[record.id] = pixels
+            else:
+                self.sampled.know(record.id, outlines)
+
+    def _know_others(self) -> None:
+        if self.others is not None:
+            self.others.spell(self.classes.names)
+            self.classes.know(self.others.classes)
+
     def _complain(self) -> None:
-        outside = sum(not pixels for pixels in self.pixels.values())
+        outside = sum(not found for found in (*self.pixels.values(), *self.sampled.outlines.values()))
         if outside:
-            self.say(f"{outside} points of {self.points.file.name} lie in no scene; they stay in the file, unused.")
+            self.say(f"{outside} labels of {self.points.file.name} lie in no scene; they stay in the file, unused.")
         torn = [
             pixel for pixel, numbers in self.at.items() if len({self.records[n].name for n in numbers} - {None}) > 1
         ]
@@ -228,8 +287,8 @@ class Session:
                 self._forget(before.id)
             if after is not None:
                 self.records[after.id] = after
-                self.pixels[after.id] = self.points.pixels_of([after])[0]
-                for pixel in self.pixels[after.id]:
+                self._know([after])
+                for pixel in self.pixels.get(after.id, []):
                     self.at.setdefault(pixel, []).append(after.id)
                 if after.name is not None:
                     self.classes.know([after.name])
@@ -238,20 +297,48 @@ class Session:
 
     def _forget(self, number: int) -> None:
         del self.records[number]
+        if number in self.sampled.outlines:
+            self.sampled.forget(number)
+            return
         for pixel in self.pixels.pop(number):
             self.at[pixel].remove(number)
             if not self.at[pixel]:
                 del self.at[pixel]
 
     def _changed(self) -> None:
-        self.shown = [(record, list(self.pixels[number])) for number, record in self.records.items()]
+        self.shown = [(self.records[number], list(pixels)) for number, pixels in self.pixels.items()]
+        self.outlined = [(self.records[number], found) for number, found in self.sampled.outlines.items()]
+        self._labelled, silent = self._label()
+        if silent - self._silent:
+            self.say(
+                f"{len(silent)} lines or polygons lie wholly under labels of other classes, so they label nothing, and "
+                "training refuses them; remove them, or the others.",
+                bad=True,
+            )
+        self._silent = silent
         self.version += 1
         for listener in self.listeners:
             listener()
 
+    def _label(self) -> tuple[dict[Pixel, str], set[int]]:
+        """The class of each labelled pixel, and the shapes of which none is left."""
+        points = [(pixel, record.name) for record, pixels in self.shown for pixel in pixels if record.name is not None]
+        named = {record.id: record.name for record, _ in self.outlined if record.name is not None}
+        sampled = self.sampled
+        if self.others is not None and self.trusting:
+            points, named = points + self.others.placed(), named | self.others.shapes
+            sampled = sampled.beside(self.others.sampled)
+        found: dict[Pixel, str] = {}
+        torn = {pixel for pixel, name in points if found.setdefault(pixel, name) != name}
+        found = {pixel: name for pixel, name in found.items() if pixel not in torn}
+        drawn = sampled.pixels(named, points)
+        for number, pixels in drawn.items():
+            found |= dict.fromkeys(pixels, named[number])
+        return found, {number for number in named if sampled.usable(number)} - drawn.keys()
+
     def _known(self, number: int) -> Record:
         if number not in self.records:
-            raise InputError("This point is no longer there.")
+            raise InputError("This label is no longer there.")
         return self.records[number]
 
     def _check_pixel(self, pixel: Pixel) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from pointseg.errors import InputError, reading
 from pointseg.files import writing
 from pointseg.imagery.rasters import Raster
-from pointseg.labelling.records import Change, ConflictError, Pixel, Record
+from pointseg.labelling.records import Change, ConflictError, Outline, Pixel, Record
 
 PLACE = ("scene", "row", "col")
 
@@ -33,6 +33,12 @@ class Table:
         if not file.exists():
             self._write({})
         self.read()
+
+    shapes = False
+
+    @property
+    def layers(self) -> None:
+        return None
 
     def read(self) -> list[Record]:
         with reading(self.file, "a CSV of points", "mend it, or give another name."):
@@ -70,6 +76,14 @@ class Table:
 
     def pixels_of(self, records: Sequence[Record]) -> list[list[Pixel]]:
         return [self._pixels(*record.place) for record in records]
+
+    def shape_of(self, scene: int, vertices: Sequence[tuple[float, float]], closed: bool) -> Any:
+        raise InputError(
+            f"{self.file.name} holds points alone; lines and polygons need a .gpkg, and images on the map."
+        )
+
+    def outlines_of(self, records: Sequence[Record]) -> list[list[Outline]]:
+        return [[] for _ in records]
 
     def _pixels(self, scene: str, row: int, col: int) -> list[Pixel]:
         index = self.index.get(scene, 0 if len(self.scenes) == 1 and not scene else -1)

@@ -1,5 +1,6 @@
 """What every reader of labels gives."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ class Columns:
     """Where a file says what: the names of columns, and what holds where it does not say it (see `given.Given`)."""
 
     column: str | None
-    layer: str | None = None
+    layer: str | Sequence[str] | None = None
     crs: str | None = None
     scene: str | None = None
 
