@@ -10,6 +10,7 @@ import pytest
 from pointseg.errors import InputError
 from pointseg.labelling.command import frozen_network
 from pointseg.labelling.features import Features
+from pointseg.labelling.records import Pixel
 from pointseg.labelling.simulated import APART, WAYS, Person, Shown, Site, simulate
 from pointseg.types import IGNORE, RGB
 from tests.conftest import ArrayScene, Outcome
@@ -53,6 +54,23 @@ def test_each_way_labels_what_the_masks_say(site: Site, way: str) -> None:
             others = [other for other in [*list(person.labelled)[:3], *added[:i]] if other.scene == pixel.scene]
             assert all(np.hypot(pixel.row - o.row, pixel.col - o.col) >= APART for o in others)
     assert person.score() > 0.7
+
+
+def test_what_is_suggested_is_of_the_class_with_the_fewest_points(site: Site) -> None:
+    person = Person(site, "class_by_class", seed=0)
+    for _ in range(5):
+        person.step()
+    counts = np.bincount([int(name) for name in person.labelled.values()])
+    fit = person.fit()
+    skipped: list[Pixel] = []
+    for seed in range(4):
+        pixel = site.survey.next_point(fit, person.labelled, skipped, APART, seed)
+        assert pixel is not None
+        scene, row, col = site.place(pixel)
+        assert fit.names[site.survey.answer(scene, fit).classes[row, col]] == str(counts.argmin())
+        others = [other for other in [*person.labelled, *skipped] if other.scene == pixel.scene]
+        assert all(np.hypot(pixel.row - other.row, pixel.col - other.col) >= APART for other in others)
+        skipped.append(pixel)
 
 
 def test_the_seed_decides_all_but_the_time(site: Site) -> None:

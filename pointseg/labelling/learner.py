@@ -94,11 +94,10 @@ class Learner:
     def suggest(self, skipped: list[Pixel], distance: float) -> Pixel | None:
         """The pixel most worth labelling next."""
         with self.lock:
-            fit, taken = self.fit, [*self.session.labelled(), *skipped]
+            fit, labelled = self.fit, self.session.labelled()
             if fit.linear is None:
                 return None
-            known = torch.stack(list(self.knowledge.means.values())).float()
-            return self.survey.next_point(fit, taken, known, distance, seed=len(taken))
+            return self.survey.next_point(fit, labelled, skipped, distance, seed=len(labelled) + len(skipped))
 
     def shares(self) -> dict[str, float]:
         with self.lock:

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,7 @@ class Site:
 
     def __init__(self, scenes: Sequence[Scene], features: Features, limit: int) -> None:
         self.survey = Survey(features, limit)
+        self.numbers = count(1)  # of fits: the survey keeps its answers by them
         with torch.inference_mode():
             for place in tqdm(list(self.survey.left), desc=scenes[0].group, disable=None):
                 self.survey.look(place, features.computed(place))
@@ -106,7 +108,6 @@ class Person:
         self.knowledge = Knowledge(site.survey.samples[0].features.network.levels)
         self.labelled: dict[Pixel, str] = {}
         self.unclear: list[Pixel] = []  # suggested where the mask has no label: a person cannot tell either
-        self.fits = 0
         for label in self.classes:
             self._label(self._random(label))
 
@@ -120,8 +121,7 @@ class Person:
             self._answer()
 
     def fit(self) -> Fit:
-        self.fits += 1
-        return self.knowledge.fit(self.fits, self.labelled, [str(label) for label in self.classes])
+        return self.knowledge.fit(next(self.site.numbers), self.labelled, [str(label) for label in self.classes])
 
     def score(self) -> float:
         """After the head's shrinkage was chosen by the points, as the page does."""
@@ -132,11 +132,11 @@ class Person:
         return self.site.score(self.fit())
 
     def _answer(self) -> None:
-        fit, known = self.fit(), torch.stack(list(self.knowledge.means.values())).float()
+        fit = self.fit()
         while True:
-            taken = [*self.labelled, *self.unclear]
-            pixel = self.site.survey.next_point(fit, taken, known, APART, 1000 * self.seed + len(taken))
-            if pixel is None:  # all that is uncertain lies near a point
+            drawn = 1000 * self.seed + len(self.labelled) + len(self.unclear)
+            pixel = self.site.survey.next_point(fit, self.labelled, self.unclear, APART, drawn)
+            if pixel is None:  # all lies near a point
                 return self._label(self._random(None))
             if self.site.truths[pixel.scene][self.site.place(pixel)[1:]] != IGNORE:
                 return self._label(pixel)

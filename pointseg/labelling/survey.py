@@ -6,27 +6,26 @@ blending.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
-from torch import Tensor
+from jaxtyping import Bool, Int, UInt8
 
 from pointseg.labelling.features import Features, Imagery, Place
 from pointseg.labelling.knowledge import Fit
 from pointseg.labelling.records import Pixel
 from pointseg.models.frozen import Maps
 from pointseg.prediction.windows import cover
-from pointseg.suggestions.margin import Rules, choose
 from pointseg.types import IGNORE, Window
 
 MOST = 250_000  # samples, which each click gives classes anew
 CHUNK = 20_000  # samples whose classes are computed at a time
-CHOICES, SHARE = 20, 0.05  # of the uncertain pixels: how many, and from which share of each class they are drawn
+CHOICES = 20  # random pixels, of which the least sure one is suggested
 
 
 @dataclass(frozen=True)
@@ -130,31 +129,24 @@ class Survey:
         return {name: float(counts[i] / total) for i, name in enumerate(fit.names)} if total else {}
 
     def next_point(
-        self, fit: Fit, taken: Sequence[Pixel], known: Float[Tensor, "n f"], distance: float, seed: int
+        self, fit: Fit, labelled: Mapping[Pixel, str], skipped: Sequence[Pixel], distance: float, seed: int
     ) -> Pixel | None:
-        """Of the `uncertain` pixels the one least like those labelled; None where there is none.
+        """Of some random pixels of the class that has the fewest points, the one of which the head is least sure.
 
-        known: the features of those labelled.
-        """
-        pixels = self.uncertain(fit, taken, distance, seed)
-        if not pixels:
-            return None
-        deviation = known.std(0, correction=0).clamp(min=1e-6)
-        found = torch.stack([self._features(pixel) for pixel in pixels])
-        unlike = torch.cdist(found / deviation, known / deviation).min(1).values
-        return pixels[int(unlike.argmax())]
-
-    def uncertain(self, fit: Fit, taken: Sequence[Pixel], distance: float, seed: int) -> list[Pixel]:
-        """Some of the pixels of which the head is least sure, in turn of each predicted class.
-
-        taken: pixels that none of them lies near.
+        So rare classes are sought as a person would, and outlines are not drawn point by point. Where none of a class's
+        pixels is left, the class with the next fewest; None where no pixel is. No pixel within `distance` of one
+        labelled or skipped is taken.
         """
         pixels = pd.concat(list(self._pixels(fit)), ignore_index=True)
-        if pixels.empty:
-            return []
-        apart = pd.DataFrame([tuple(pixel) for pixel in taken], columns=["scene", "row", "col"])
-        chosen = choose(pixels, apart, Rules(CHOICES, SHARE, distance, seed))
-        return [Pixel(*map(int, line)) for line in chosen[["scene", "row", "col"]].to_numpy()]
+        counts, rng = Counter(labelled.values()), np.random.default_rng(seed)
+        taken = np.array([*labelled, *skipped]).reshape(-1, 3)
+        for label in sorted(range(len(fit.names)), key=lambda i: counts[fit.names[i]]):
+            of_label = pixels[pixels["predicted"] == label]
+            shuffled = of_label.iloc[rng.permutation(len(of_label))]
+            found = list(islice((pixel for pixel in _tuples(shuffled) if _apart(pixel, taken, distance)), CHOICES))
+            if found:
+                return Pixel(*min(found, key=lambda pixel: pixel[3])[:3])
+        return None
 
     def _pixels(self, fit: Fit) -> Iterator[pd.DataFrame]:
         for i, samples in enumerate(self.samples):
@@ -163,12 +155,15 @@ class Survey:
             columns = {"row": samples.rows[rows], "col": samples.cols[cols], "margin": answer.margin[rows, cols]}
             yield pd.DataFrame({"scene": i, **columns, "predicted": answer.classes[rows, cols]})
 
-    def _features(self, pixel: Pixel) -> Tensor:
-        samples = self.samples[pixel.scene]
-        row, col = (
-            int(np.searchsorted(axis, at)) for axis, at in ((samples.rows, pixel.row), (samples.cols, pixel.col))
-        )
-        return samples.values[row, col].float()
+
+def _tuples(pixels: pd.DataFrame) -> Iterator[tuple[int, int, int, int]]:
+    """scene, row, col and margin of each."""
+    return zip(*(pixels[name].tolist() for name in ("scene", "row", "col", "margin")), strict=True)
+
+
+def _apart(pixel: Sequence[int], taken: Int[np.ndarray, "n 3"], distance: float) -> bool:
+    near = taken[taken[:, 0] == pixel[0], 1:]
+    return not (np.hypot(*(near - pixel[1:3]).T) < distance).any()
 
 
 def _owners(size: int, features: Features) -> list[tuple[int, int, int]]:
