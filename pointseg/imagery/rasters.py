@@ -204,8 +204,8 @@ def _describe(name: str, file: Path, asked: Sequence[int] | None, said: dict[str
     scales, offsets = zip(*stored.tags(numbers), strict=True)
     bands = Bands(stored.dtypes[numbers[0] - 1], numbers, unknown, unknown, unknown, unknown)
     bands = replace(bands, of=len(stored.dtypes) - len(transparent), scales=scales, offsets=offsets)
-    # Where an "alpha" band is one of data, it masks nothing.
-    masked = set(transparent) == set(stored.alpha)
+    # Where an "alpha" band is one of data, it masks nothing; a mask beside it does.
+    masked = set(transparent) == set(stored.alpha) or not stored.by_alpha
     return Raster(name, file, stored.shape, bands, stored.crs, stored.transform, stored, masked=masked)
 
 

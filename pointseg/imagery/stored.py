@@ -19,6 +19,7 @@ from rasterio.transform import Affine
 
 from pointseg.errors import InputError, reading
 from pointseg.imagery.orientation import AS_STORED, Orientation, of_picture
+from pointseg.imagery.paths import stamp
 from pointseg.imagery.survey import windows
 from pointseg.types import Shape, Window
 
@@ -37,8 +38,8 @@ class Stored:
     """What a file says of itself, of its bands in their order.
 
     shape: of the image shown, turned as its orientation says. control: ground control points of (row, col, x, y, z), in
-        the CRS `control_crs`. alpha: numbers of the bands that are marked so. masked: whether some band has a mask.
-    further: GDAL's names of what else the file holds, such as other pages of a TIFF, <file> in place of its own name.
+        the CRS `control_crs`. alpha: numbers of the bands that are marked so. masked: whether some band has a mask;
+        by_alpha: whether this is an alpha band. stamps: size and time of change of all files that its pixels are in.
     further: GDAL's names of other images in the file, such as the pages of a TIFF, with <file> in place of its own.
     """
 
@@ -57,6 +58,8 @@ class Stored:
     control_crs: str | None = None
     orientation: Orientation = AS_STORED
     further: tuple[str, ...] = ()
+    by_alpha: bool = False
+    stamps: tuple[tuple[int, int], ...] = ()
 
     @property
     def alpha(self) -> list[int]:
@@ -96,7 +99,7 @@ class Stored:
             f"an image at row {window.row}, col {window.col}",
             "the file is damaged or cut short: copy it anew.",
         ):
-            dataset = _opened(self.file, os.getpid(), threading.get_ident())
+            dataset = _opened(self.file, self.stamps, os.getpid(), threading.get_ident())
             values = getattr(dataset, what)(list(numbers), window=area, out_shape=reduced, resampling=resampling)
         return self.orientation.turned(values)
 
@@ -105,8 +108,9 @@ class Stored:
 
 
 @lru_cache(maxsize=8)
-def _opened(file: Path, process: int, thread: int) -> Any:
-    # GDAL's handles serve one thread of one process; kept open, because its cache of blocks goes with them.
+def _opened(file: Path, stamps: tuple[tuple[int, int], ...], process: int, thread: int) -> Any:
+    # GDAL's handles serve one thread of one process; kept open, because its cache of blocks goes with them. A file that
+    # has been replaced has other stamps.
     return rasterio.open(file)
 
 
@@ -141,7 +145,21 @@ def describe(file: Path) -> Stored:
             tuple(
                 name.replace(str(file), "<file>") for name in dataset.subdatasets if not name.startswith("GTIFF_DIR:1:")
             ),
+            any(MaskFlags.alpha in flags for flags in dataset.mask_flag_enums),
+            (stamp(file), *(stamp(part) for part in _parts(file, dataset.files))),
         )
+
+
+def _parts(file: Path, named: Sequence[str]) -> list[Path]:
+    """The further files that pixels come from, of those that GDAL names: sources of a .vrt, and masks."""
+    found: list[Path] = []
+    for part in sorted(set(map(Path, named)) - {file}):
+        if part.suffix == ".vrt":
+            with reading(part, "an image", "restore this source."), rasterio.open(part) as inner:
+                found += [part, *_parts(part, inner.files)]
+        elif part.suffix not in (".ovr", ".xml"):  # which change no pixel; the header has what an .aux.xml says
+            found += [part, *(mask for mask in [Path(f"{part}.msk")] if mask.exists())]
+    return found
 
 
 def _without_bands(file: Path, parts: Sequence[str]) -> str:
