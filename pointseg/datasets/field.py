@@ -195,12 +195,12 @@ def _warn(table: pd.DataFrame, split: np.ndarray) -> None:
     totals = table["name"].value_counts()
     if absent := _shown(sorted(set(totals.index) - set(counts.index))):
         log.warning(
-            "No point is held out of %s: where the map shows it at a held-out point, its IoU counts as 0, and else it "
-            "has none.",
+            "No point of %s is held out, so its IoU cannot be measured: it is 0 if the map shows the class at any "
+            "held-out point, and missing otherwise.",
             absent,
         )
     if weak := _shown([f"{name} ({n})" for name, n in counts.items() if 0 < n < FEW]):
-        log.warning("Few points are held out of %s: the scores of these classes say little.", weak)
+        log.warning("For validation there are only few points of %s: the scores of these classes say little.", weak)
     if few := _shown([f"{name} ({n})" for name, n in totals.items() if n < FEW]):
         log.warning(
             "Classes of fewer than %d points: %s. Slips of the pen? Name the classes meant in dataset.classes.",

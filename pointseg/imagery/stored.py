@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from jaxtyping import Bool, Num
+from pyproj import CRS
 from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning
@@ -60,10 +61,28 @@ class Stored:
     further: tuple[str, ...] = ()
     by_alpha: bool = False
     stamps: tuple[tuple[int, int], ...] = ()
+    descriptions: tuple[str | None, ...] = ()
+
+    @property
+    def pixel(self) -> float:
+        """Metres of ground a side; 0 where that is not known."""
+        crs = CRS(self.crs) if self.crs is not None else None
+        if crs is None or crs.is_engineering:
+            return 0.0
+        side = abs(self.transform.determinant) ** 0.5 * crs.axis_info[0].unit_conversion_factor
+        if not crs.is_geographic:
+            return float(side)
+        latitude = np.radians((self.transform @ (self.shape[1] / 2, self.shape[0] / 2))[1])
+        return float(side * 6_371_000 * max(np.cos(latitude), 0.0) ** 0.5)  # radians, of a sphere
 
     @property
     def alpha(self) -> list[int]:
         return [i for i, meaning in enumerate(self.interpretation, 1) if meaning == ColorInterp.alpha]
+
+    def names(self, numbers: Sequence[int]) -> tuple[str, ...]:
+        """What the file calls these bands; () where it does not name each."""
+        found = [(self.descriptions[number - 1] or "").strip() for number in numbers]
+        return tuple(found) if all(found) else ()
 
     def tags(self, numbers: Sequence[int]) -> list[tuple[float, float]]:
         """Scale and offset of the bands, 1 and 0 where none are given (see Bands)."""
@@ -147,6 +166,7 @@ def describe(file: Path) -> Stored:
             ),
             any(MaskFlags.alpha in flags for flags in dataset.mask_flag_enums),
             (stamp(file), *(stamp(part) for part in _parts(file, dataset.files))),
+            tuple(dataset.descriptions),
         )
 
 
