@@ -42,6 +42,9 @@ class Bands:
     sought: whether further values without data are looked for in each file.
     of: the number of bands of the files. scales, offsets: stored value · scale + offset is the quantity, by the files'
         tags. Of runs of version 0.1.0 these are not known: 0 and None.
+    names: what the files of training call each band; () where they do not. pixel: metres of ground that a pixel's side
+        shows; 0: not known. seen: of 8 bits, for each band and each of 32 steps of the grey values a 1 where training
+        has seen values of it or of a step beside it.
     """
 
     dtype: str
@@ -57,6 +60,9 @@ class Bands:
     of: int = field(default=0, compare=False)
     scales: tuple[float, ...] | None = field(default=None, compare=False)
     offsets: tuple[float, ...] | None = field(default=None, compare=False)
+    names: tuple[str, ...] = field(default=(), compare=False)
+    seen: tuple[tuple[int, ...], ...] = field(default=(), compare=False)
+    pixel: float = field(default=0.0, compare=False)
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -65,7 +71,7 @@ class Bands:
         """Those at these positions among the bands."""
         chosen: dict[str, Any] = {
             name: tuple(values[i] for i in positions)
-            for name in ("numbers", "low", "high", "mean", "std", "curves", "scales", "offsets")
+            for name in ("numbers", "low", "high", "mean", "std", "curves", "scales", "offsets", "names", "seen")
             if (values := getattr(self, name))
         }
         return replace(self, **chosen)
@@ -204,9 +210,7 @@ class Dataset:
 
     def __post_init__(self) -> None:
         if len(self.classes) > MOST:
-            raise InputError(
-                f"dataset: {len(self.classes)} classes; a map has a byte for them: join some, to {MOST} at most."
-            )
+            raise InputError(f"dataset: {len(self.classes)} classes, but a map can hold {MOST} at most; join some.")
         required = {"train": (), "val": ()} | dict(self.splits)
         if empty := [name for name, scenes in required.items() if not scenes]:
             raise InputError(f"dataset: the split {empty[0]!r} holds no scene; give it one in the yaml.")

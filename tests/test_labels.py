@@ -4,8 +4,8 @@ import os
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import geopandas
 import numpy as np
@@ -21,6 +21,7 @@ from pointseg.errors import InputError
 from pointseg.imagery.paths import TAG, find
 from pointseg.imagery.rasters import open_rasters
 from pointseg.suggestions.margin import Rules, choose
+from pointseg.training.data import PointData
 from pointseg.types import Dataset
 from tests.cases import more_points  # noqa: F401 (adds its own to CASES)
 from tests.cases.points import CASES, SPLIT, Told, outcome
@@ -231,6 +232,36 @@ def test_a_run_whose_images_have_moved_knows_them_by_their_ids(run: Path, tmp_pa
     assert len(kept_points(run, moved)) == 192
 
 
+def pixels_of(built: Dataset) -> set[tuple[int, int]]:
+    scenes = [scene for split in built.splits.values() for scene in split]
+    return {pixel for scene in scenes for pixel in zip(scene.points.rows, scene.points.cols, strict=True)}  # type: ignore[attr-defined]
+
+
+def test_points_of_a_run_keep_their_ground_on_an_image_delivered_again(run: Path, tmp_path: Path) -> None:
+    """Under its name, but from 10 rows further north and 6 columns further east."""
+    write_image(tmp_path / "x/a.tif", (96, 140), transform=ORIGIN * ORIGIN.translation(6, -10))
+    (raster,) = open_rasters(find(str(tmp_path / "x/a.tif"), "input"))
+    clicks = {(row + 10, col - 6) for row in range(4, 86, 8) for col in range(12, 128, 8)}
+    found = kept_points(run, raster)
+    assert set(zip(found["row"], found["col"], strict=True)) == clicks
+    again = dataset(tmp_path, str(tmp_path / "x/a.tif"), [str(run)])
+    assert pixels_of(again) == clicks
+    own = SimpleNamespace(dataset=again, folder=run)  # as on resuming
+    scenes = [scene for split in again.splits.values() for scene in split]
+    assert sum(len(PointData._points(own, scene)) for scene in scenes) == len(clicks)  # type: ignore[arg-type]
+
+
+def test_points_of_a_run_are_not_put_on_another_site_of_the_same_name(run: Path, tmp_path: Path) -> None:
+    write_image(tmp_path / "x/a.tif", offset=900)
+    with pytest.raises(InputError, match=r"no points on these images.*x/a\.tif"):
+        dataset(tmp_path, str(tmp_path / "x/a.tif"), [str(run)])
+    write_image(tmp_path / "x/a.tif", (100, 100), crs=None)  # a plain picture, which no map joins to it
+    with pytest.raises(InputError, match=r"x/a\.tif.*100×100"):
+        dataset(tmp_path, str(tmp_path / "x/a.tif"), [str(run)])
+    (raster,) = open_rasters(find(str(tmp_path / "x/a.tif"), "input"))
+    assert kept_points(run, raster).empty
+
+
 def test_a_run_is_read_again_when_more_images_lie_beside_its_own(run: Path, tmp_path: Path) -> None:
     os.makedirs(tmp_path / "x/deeper")
     write_image(tmp_path / "x/deeper/b.tif", offset=9000)
@@ -246,7 +277,8 @@ def test_another_image_of_labelled_ground_has_its_labels_as_taken(run: Path, tmp
     (raster,) = open_rasters(find(str(tmp_path / "later.tif"), "input"))
     assert kept_points(run, raster).empty
     ground = labelled_ground(run, raster)
-    expected = kept_points(run, replace(raster, file=tmp_path / "x/a.tif"))
+    (own,) = open_rasters(find(str(tmp_path / "x/a.tif"), "input"))
+    expected = kept_points(run, own)
     assert len(expected) == 192
     there = np.sort(((expected[["row", "col"]] + 0.5 - [0, 2]) / 2 - 0.5).to_numpy(float), 0)
     near = ground[ground["col"] < 1000]

@@ -160,7 +160,7 @@ class Given:
         without, contrary = placed[~valid], unique[contradicting]
         with Faults() as faults:
             for rule, found, where, listing in (
-                ("outside", outside, f"in no scene ({why})", wording.labels(outside)),
+                ("outside", outside, "in no scene", f"{wording.labels(outside)}. {why}"),
                 ("nodata", without, "on pixels without data", wording.pixels(without, scenes)),
                 ("contradicting", contrary, "where another class is given too", wording.pixels(contrary, scenes)),
             ):

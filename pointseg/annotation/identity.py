@@ -1,6 +1,7 @@
 """Which image is which scene of a run, and which places of several images are one piece of ground."""
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -10,10 +11,12 @@ import pandas as pd
 from pyproj import Transformer
 from rasterio.transform import Affine
 
-from pointseg.errors import reading
+from pointseg.errors import counted, reading
 from pointseg.files import writing
 from pointseg.imagery.rasters import Raster
 from pointseg.types import Scene
+
+log = logging.getLogger(__name__)
 
 FILE = "scenes.json"
 
@@ -54,18 +57,67 @@ def known(folder: Path) -> dict[str, dict[str, Any]]:
 def scene_of(folder: Path, raster: Raster) -> str | None:
     """The id that the image has in the run whose points lie in `folder`; None if it is none of its images.
 
-    It is the image of that file, or else of that id, where the run's own has gone from its place.
+    It is the image of that file, or else of that id, where the run's own has gone from its place. If it has another
+    shape than in training, a map must say where the points lie in it (see `placed`).
     """
     scenes = known(folder)
     if not scenes:
         return raster.id
-    same = (name for name, facts in scenes.items() if facts["file"].resolve() == raster.file.resolve())
-    moved = (
-        name
-        for name, facts in scenes.items()
-        if name == raster.id and not facts["file"].exists() and tuple(facts["shape"]) == raster.shape
+    same = _of_file(scenes, raster.file)
+    moved = [name for name, facts in scenes.items() if name == raster.id and not facts["file"].exists()]
+    return next((name for name in same + moved if _joined(scenes[name], raster)), None)
+
+
+def _of_file(scenes: dict[str, dict[str, Any]], file: Path) -> list[str]:
+    return [name for name, facts in scenes.items() if facts["file"].resolve() == file.resolve()]
+
+
+def holds_file(folder: Path, file: Path) -> bool:
+    """Whether an image of the run had this file's name."""
+    return bool(_of_file(known(folder), file))
+
+
+def _joined(facts: dict[str, Any], raster: Raster) -> bool:
+    return _on_one_map(facts, raster) or tuple(facts["shape"]) == raster.shape
+
+
+def _on_one_map(facts: dict[str, Any], raster: Raster) -> bool:
+    """Whether both have map coordinates, be it in a CRS that has no name."""
+    if facts["crs"] is None and raster.crs is None:
+        return raster.mapped and Affine(*facts["transform"]) != Affine.identity()
+    return facts["crs"] is not None and raster.crs is not None
+
+
+def regridded(folder: Path, raster: Raster) -> bool:
+    """Whether the pixels of the run's scene with the raster's id lay elsewhere than the raster's own."""
+    facts = known(folder).get(raster.id)
+    if facts is None:
+        return False
+    same = tuple(facts["shape"]) == raster.shape
+    return not same or (_on_one_map(facts, raster) and not raster.transform.almost_equals(Affine(*facts["transform"])))
+
+
+def placed(table: pd.DataFrame, scene: str, folder: Path, raster: Raster) -> pd.DataFrame:
+    """Points (row, col) of a run's scene in the pixels of its image as it is now.
+
+    An image that was delivered again may have another extent or grid: the points keep their place on the map, and
+    those that lie outside are left out; both is said.
+    """
+    facts = known(folder).get(scene)
+    if table.empty or facts is None or not _on_one_map(facts, raster):
+        return table
+    there = np.stack(_moved(table["row"], table["col"], facts["crs"], Affine(*facts["transform"]), raster), 1)
+    pixels = np.floor(np.nan_to_num(there, nan=-1, posinf=-1, neginf=-1) + 0.5).astype(int)
+    if (pixels == table[["row", "col"]].to_numpy(int)).all():
+        return table
+    inside = ((pixels >= 0) & (pixels < raster.shape)).all(1)
+    log.warning(
+        "%s: covers other ground, or has other pixels, than when its points were kept in %s. They are placed by their "
+        "map coordinates; %s outside the image and %s left out.",
+        *(raster.file, folder, counted(int((~inside).sum()), "point lies", "points lie")),
+        "is" if (~inside).sum() == 1 else "are",
     )
-    return next(same, None) or next(moved, None)
+    return table.assign(row=pixels[:, 0], col=pixels[:, 1])[inside].drop_duplicates(ignore_index=True)
 
 
 def on_ground(table: pd.DataFrame, scene: str, folder: Path, raster: Raster) -> pd.DataFrame | None:

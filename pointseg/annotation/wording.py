@@ -30,8 +30,8 @@ def elsewhere(outside: pd.DataFrame, exchanged: int, scenes: Sequence[Raster]) -
     """Why labels may lie in no scene. exchanged: of them, see `places.exchanged`."""
     if exchanged > len(outside) / 2:  # of pixels, some may by chance
         return (
-            f"with x and y (or longitude and latitude, row and column) exchanged, {exchanged} of these {len(outside)} "
-            f"would lie in one: exchange them in the file; {extents(scenes)}"
+            f"{exchanged} of these {len(outside)} would lie in one if x and y, longitude and latitude, or row and "
+            f"column were exchanged: exchange them in the file. For comparison: {extents(scenes)}"
         )
     return extents(scenes)
 
@@ -42,8 +42,9 @@ def _listed(shown: Sequence[str], total: int) -> str:
 
 def extents(scenes: Sequence[Raster]) -> str:
     """The ground of the first scene, to hold labels against that lie elsewhere."""
-    (height, width), first = scenes[0].shape, f"{scenes[0].id}, the first of {len(scenes)}"
-    words = f"{first}, has {height} rows and {width} columns"
+    (height, width), name = scenes[0].shape, scenes[0].id
+    first = f"The scene {name}" if len(scenes) == 1 else f"The first of the {len(scenes)} scenes, {name},"
+    words = f"{first} has {height} rows and {width} columns"
     if scenes[0].crs is None:
         return words
     left, bottom, right, top = extent(scenes[0])

@@ -17,7 +17,7 @@ from pointseg.annotation.given import Given
 from pointseg.annotation.places import in_scene
 from pointseg.colours import colours
 from pointseg.datasets.held_out import Blocks, hold_out
-from pointseg.errors import InputError, counted
+from pointseg.errors import Faults, InputError, counted
 from pointseg.imagery.paths import find, listed
 from pointseg.imagery.rasters import Raster, open_rasters
 from pointseg.types import IGNORE, Dataset, Points, Shape, Window
@@ -195,12 +195,12 @@ def _warn(table: pd.DataFrame, split: np.ndarray) -> None:
     totals = table["name"].value_counts()
     if absent := _shown(sorted(set(totals.index) - set(counts.index))):
         log.warning(
-            "No point is held out of %s: where the map shows it at a held-out point, its IoU counts as 0, and else it "
-            "has none.",
+            "No point of %s is held out, so its IoU cannot be measured: it is 0 if the map shows the class at any "
+            "held-out point, and missing otherwise.",
             absent,
         )
     if weak := _shown([f"{name} ({n})" for name, n in counts.items() if 0 < n < FEW]):
-        log.warning("Few points are held out of %s: the scores of these classes say little.", weak)
+        log.warning("For validation there are only few points of %s: the scores of these classes say little.", weak)
     if few := _shown([f"{name} ({n})" for name, n in totals.items() if n < FEW]):
         log.warning(
             "Classes of fewer than %d points: %s. Slips of the pen? Name the classes meant in dataset.classes.",
@@ -213,9 +213,14 @@ def _shown(names: Sequence[str]) -> str:
 
 
 def kept_points(folder: Path, raster: Raster) -> pd.DataFrame:
-    """row, col, name and split of the points that a run keeps in `folder` of this raster; there may be none."""
+    """row, col, name and split of the points that a run keeps in `folder` of this raster; there may be none.
+
+    They are in the raster's pixels, whatever extent or grid its file had when they were kept (see `identity.placed`).
+    """
     scene = identity.scene_of(folder, raster)
-    return _kept(folder, scene) if scene is not None else pd.DataFrame(columns=KEPT)
+    if scene is None:
+        return pd.DataFrame(columns=KEPT)
+    return identity.placed(_kept(folder, scene), scene, folder, raster)
 
 
 def _kept(folder: Path, scene: str) -> pd.DataFrame:
@@ -236,12 +241,33 @@ def labelled_ground(folder: Path, raster: Raster) -> pd.DataFrame:
     return pd.concat([kept_points(folder, raster), *moved], ignore_index=True)[["row", "col"]]
 
 
+def _known(folder: Path) -> str:
+    files = [str(facts["file"]) for facts in identity.known(folder).values()]
+    return _shown(files or sorted(file.stem for file in folder.glob("*.csv"))) or "none"
+
+
+def _check_same(folder: Path, rasters: Sequence[Raster]) -> None:
+    """Raises InputError for other images under the names of a run's own, where points have no place."""
+    with Faults() as faults:
+        for raster in rasters:
+            if identity.scene_of(folder, raster) is None and identity.holds_file(folder, raster.file):
+                faults.add(
+                    f"{raster.file}: is not the image that the points in {folder} were kept of: it has "
+                    f"{raster.shape[0]}×{raster.shape[1]} pixels (rows × columns), other than then, and no map "
+                    "coordinates join the two. Restore the image, or label the new one."
+                )
+
+
 def _reloaded(folder: Path, rasters: Sequence[Raster]) -> tuple[pd.DataFrame, np.ndarray]:
     """The points that a run kept, and the split that it made of them."""
+    _check_same(folder, rasters)
     parts = [kept_points(folder, raster).assign(scene=i) for i, raster in enumerate(rasters)]
     table = pd.concat(parts, ignore_index=True)
     if table.empty:
-        raise InputError(f"points={folder}: holds no points of these scenes; it has no {rasters[0].id}.csv.")
+        raise InputError(
+            f"points={folder}: holds no points on these images. Its own are {_known(folder)}; give those, as they "
+            "were when the points were kept, or copies of them under their names."
+        )
     if len(beyond := table[~in_scene(table, rasters)]):
         listed = ", ".join(f"{rasters[row.scene].id}: row {row.row}, col {row.col}" for row in beyond[:5].itertuples())
         raise InputError(

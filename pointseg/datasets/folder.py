@@ -9,7 +9,7 @@ import pandas as pd
 
 from pointseg.colours import colours
 from pointseg.errors import Faults, InputError, reading
-from pointseg.imagery.decoded import Legend, Scale, Source, check_pairs, decode
+from pointseg.imagery.decoded import Legend, Scale, Source, check_pairs, check_place, decode
 from pointseg.types import IGNORE, SPLITS, Dataset, Scene
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff"}
@@ -54,7 +54,11 @@ def folder(
             check_pairs(image_of, mask_of)
         with faults.step():
             group_of = _groups(image_of, group_depth) if groups is None else _listed(image_of, groups, group_column)
-            scenes = decode(_sources(image_of, mask_of, group_of), legend, scale)
+            sources = _sources(image_of, mask_of, group_of)
+            for source in sources:
+                with faults.step():
+                    check_place(source)
+            scenes = decode(sources, legend, scale)
     splits = _split(scenes, val, test, split_seed)
     drawn = (list(legend.labels) if legend.colours else colours(len(classes)))[: len(classes)]
     palette = np.array([[c >> 16, c >> 8 & 255, c & 255] for c in drawn], np.uint8)

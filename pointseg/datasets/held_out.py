@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pointseg.errors import InputError
+from pointseg.errors import InputError, counted
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ def hold_out(table: pd.DataFrame, ids: Sequence[str], blocks: Blocks) -> np.ndar
         start += share
     if "val" not in split:
         raise InputError(
-            f"{len(table)} labelled pixels in {len(drawn)} blocks: none can be held out for validation without taking "
-            "the last of a class from training; label more points, or lower dataset.block."
+            f"{len(table)} labelled pixels in {counted(len(drawn), 'block', 'blocks')}: none can be held out for "
+            "validation without taking the last of a class from training; label more points, or lower dataset.block."
         )
     return split
 

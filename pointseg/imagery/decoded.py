@@ -14,8 +14,10 @@ from typing import Literal, TypeVar
 
 import numpy as np
 import platformdirs
+import rasterio
 from jaxtyping import Shaped, UInt8
 from PIL import Image
+from rasterio.warp import transform
 
 from pointseg import progress
 from pointseg.errors import Faults, InputError, reading
@@ -33,6 +35,7 @@ LARGEST = 1 << 29
 # PIL refuses twice this number. Its own, 89 million, would refuse a map of 14,000 by 14,000 pixels.
 Image.MAX_IMAGE_PIXELS = LARGEST // 2
 
+OFF = 1  # pixels by which the corners of a mask may lie beside those of its image
 DAMAGED = "the file is damaged or cut short: copy it anew."
 _UNKNOWN = 254
 _FORMAT = 1  # part of the cache's key: raise it when what is cached for a file changes
@@ -60,6 +63,29 @@ def check_pairs(images: Mapping[Key, Path], masks: Mapping[Key, Path]) -> None:
             f"  {images[key]}: no mask" if key in images else f"  {masks[key]}: no image" for key in alone
         )
         raise InputError(f"Files without their other half ({len(alone)}):\n{listing}\nRestore or remove them.")
+
+
+def check_place(source: Source) -> None:
+    """Raises InputError where image and mask are both on the map, and the mask lies elsewhere than the image."""
+    if {source.image.suffix.lower(), source.mask.suffix.lower()} - {".tif", ".tiff"}:
+        return
+    with (
+        reading(source.mask, "a mask of its image", DAMAGED),
+        rasterio.open(source.image) as image,
+        rasterio.open(source.mask) as mask,
+    ):
+        if not (image.crs and mask.crs):
+            return
+        corners = [mask.transform @ corner for corner in ((0, 0), (mask.width, mask.height))]
+        x, y = transform(mask.crs, image.crs, *zip(*corners, strict=True))
+        cols, rows = ~image.transform @ (np.array(x), np.array(y))
+        size = image.width, image.height
+    off = max(np.abs(cols - (0, size[0])).max(), np.abs(rows - (0, size[1])).max())
+    if not off <= OFF:
+        raise InputError(
+            f"{source.mask} lies elsewhere on the map than its image {source.image}, by up to {off:.0f} pixels of it; "
+            "cut both to one grid, as with gdalwarp -te and -tr."
+        )
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from rasterio.transform import Affine
 from pointseg.errors import Faults, InputError
 from pointseg.imagery.stored import Stored, chosen_bands, describe
 from pointseg.imagery.stretch import stretch
-from pointseg.imagery.survey import Block, isolated, measured, undeclared, windows
+from pointseg.imagery.survey import Block, isolated, measured, undeclared, unseen, windows
 from pointseg.types import RGB, Bands, Shape, Window
 
 Values = Num[np.ndarray, "c h w"]
@@ -26,6 +26,7 @@ AVERAGED = 2048**2  # pixels of a window that is shown smaller; of more, some ar
 SAMPLES = 64  # windows that the statistics of bands are measured on
 NEVER = 1e30  # a floating-point number so large is what programs write where they have no value
 PARTLY = 1e-3  # share of the pixels that lack some bands and not others, from which on it is said
+SCALED = 1.5  # ratio of the pixels' sides, from which on it is said
 OUTSIDE = 0.5  # share of an image's pixels beyond what training has seen, from which on it is said
 
 
@@ -84,7 +85,7 @@ class Raster:
         """The values, in the units of the run's first file, and which are none, reduced to `shape`."""
         values = self.file_of.read(self.bands.numbers, window, shape, resampling)
         lacking = self._lacking(values, window, shape)
-        never = _among(values, [value for value in self._without_data if value])
+        never = _among(values, [value for value in self._without_data if value and not self._in_all_bands])
         if values.dtype.kind == "f":
             never |= ~(np.abs(values) < NEVER)  # NaN too
         # What cannot be a value of the band is no dark pixel either: its pixel holds nothing that can be used.
@@ -94,6 +95,8 @@ class Raster:
 
     def _lacking(self, values: Values, window: Window, shape: Shape | None) -> Bool[np.ndarray, "c h w"]:
         lacking = _among(values, self._without_data)
+        if self._in_all_bands:
+            lacking &= lacking.all(0)
         if self.file_of.masked and self.masked:
             lacking |= self.file_of.masks(self.bands.numbers, window, shape)
         elif self.file_of.masked:
@@ -116,6 +119,11 @@ class Raster:
     def file_of(self) -> Stored:
         assert self.stored is not None  # but of one that has a place alone, as points do
         return self.stored
+
+    @property
+    def _in_all_bands(self) -> bool:
+        """Whether values without data are so in all bands alone, as black and white that were found in 8 bits."""
+        return self.bands.dtype == "uint8" and self.bands.sought
 
     @property
     def _without_data(self) -> tuple[float, ...]:
@@ -204,8 +212,9 @@ def _describe(name: str, file: Path, asked: Sequence[int] | None, said: dict[str
     scales, offsets = zip(*stored.tags(numbers), strict=True)
     bands = Bands(stored.dtypes[numbers[0] - 1], numbers, unknown, unknown, unknown, unknown)
     bands = replace(bands, of=len(stored.dtypes) - len(transparent), scales=scales, offsets=offsets)
-    # Where an "alpha" band is one of data, it masks nothing.
-    masked = set(transparent) == set(stored.alpha)
+    bands = replace(bands, names=stored.names(numbers), pixel=stored.pixel)
+    # Where an "alpha" band is one of data, it masks nothing; a mask beside it does.
+    masked = set(transparent) == set(stored.alpha) or not stored.by_alpha
     return Raster(name, file, stored.shape, bands, stored.crs, stored.transform, stored, masked=masked)
 
 
@@ -223,6 +232,18 @@ def _check_alike(raster: Raster, first: Raster) -> None:
             "images that are alike: name those of one kind, or the bands to use in dataset.bands."
         )
     _check_units(raster, first.bands, str(first.file))
+    _check_order(raster, first.bands, str(first.file))
+
+
+def _check_order(raster: Raster, bands: Bands, others: str) -> None:
+    """Raises InputError where the file has bands of the same names in another order."""
+    own = raster.file_of.names(raster.bands.numbers)
+    here, there = ([name.casefold() for name in names] for names in (own, bands.names))
+    if any(mine != other and other in here for mine, other in zip(here, there, strict=False)):
+        raise InputError(
+            f"{raster.file}: its bands are {', '.join(own)}, but those of {others} are {', '.join(bands.names)}; put "
+            "them in that order, as with gdal_translate -b."
+        )
 
 
 def _words(bands: Bands) -> str:
@@ -267,6 +288,7 @@ def _fitting(raster: Raster, bands: Bands, said: dict[str, int]) -> Raster:
             said[remark] = said.get(remark, 0) + 1
     raster = replace(raster, bands=replace(bands, numbers=numbers))
     _check_units(raster, bands, "the images of training")
+    _check_order(raster, bands, "the images of training")
     return _surveyed(raster)
 
 
@@ -283,31 +305,43 @@ def _by(bands: Bands, rasters: Sequence[Raster]) -> list[Raster]:
 
 def _surveyed(raster: Raster) -> Raster:
     """The raster with the values that hold no data in it alone. Warns where its values are unlike those of training."""
-    if raster.bands.dtype == "uint8":
-        return raster
     if raster.bands.sought:
         raster = replace(raster, nodata=_found([raster], SAMPLES // 4))
     values = _values(_blocks([raster], SAMPLES // 4))
-    low, high = np.array(raster.bands.low), np.array(raster.bands.high)
-    outside = ((values < low) | (values > high)).mean(0) if len(values) else np.zeros(len(low))
-    for number, share, least, most in zip(raster.bands.numbers, outside, low, high, strict=True):
+    shares = unseen(values, raster.bands) if len(values) else np.zeros(len(raster.bands))
+    for number, share, least, most in zip(
+        raster.bands.numbers, shares, raster.bands.low, raster.bands.high, strict=True
+    ):
         if share > OUTSIDE:
             log.warning(
-                "%s: %.0f %% of the values of band %d lie beyond those of training (%g to %g); is it of another "
-                "sensor, or in another unit? Its map may be wrong.",
-                *(raster.file, 100 * share, number, least, most),
+                "%s: %.0f %% of the values of band %d are unlike those of training%s; is it of another sensor, in "
+                "another light, or in another unit? Its map may be wrong.",
+                *(raster.file, 100 * share, number, "" if raster.bands.seen else f" ({least:g} to {most:g})"),
             )
+    _compare_pixels(raster)
     return raster
+
+
+def _compare_pixels(raster: Raster) -> None:
+    own, trained = raster.file_of.pixel, raster.bands.pixel
+    if own and trained and max(own / trained, trained / own) > SCALED:
+        log.warning(
+            "%s: a pixel shows %.3g m of ground, and %.3g m in the images of training; things look otherwise at "
+            "another scale, and its map may be wrong: resample it, as with gdalwarp -tr.",
+            *(raster.file, own, trained),
+        )
 
 
 def _measured(rasters: Sequence[Raster], nodata: Sequence[float] | None) -> list[Raster]:
     """The rasters with the statistics of all their bands, from windows spread over them."""
     bands = replace(rasters[0].bands, nodata=tuple(map(float, nodata or ())), sought=nodata is None)
     some = [rasters[i] for i in np.unique(np.linspace(0, len(rasters) - 1, SAMPLES).astype(int))]
-    if bands.sought and bands.dtype != "uint8":
+    if bands.sought:
         bands = replace(bands, nodata=_found(_by(bands, some), SAMPLES))
     blocks = _blocks(_by(bands, some), SAMPLES)
-    missing = {value for raster in some for value in raster.file_of.nodata if value is not None} | set(bands.nodata)
+    missing = {value for raster in some for value in raster.file_of.nodata if value is not None}
+    if bands.dtype != "uint8" or not bands.sought:  # else see Raster._in_all_bands
+        missing |= set(bands.nodata)
     bands = replace(bands, strict=isolated(missing, [block for _, block in blocks]))
     blocks = [(raster, block) for raster, (_, block) in zip(_by(bands, [r for r, _ in blocks]), blocks, strict=True)]
     _check_bands([block for _, block in blocks], bands, str(rasters[0].file))
@@ -335,9 +369,10 @@ def _found(rasters: Sequence[Raster], count: int) -> tuple[float, ...]:
     found = undeclared([block for _, block in _blocks(rasters, count)])
     for value, share in found.items():
         log.warning(
-            "%s: the value %g (%.2g %% of the pixels looked at) lies far from all others and is taken for no data, "
-            "although no header says so; dataset.nodata=[] in training takes it for a value.",
+            "%s: the value %g (%.2g %% of the pixels looked at) %s and is taken for no data, although no header says "
+            "so; dataset.nodata=[] in training takes it for a value.",
             *(rasters[0].file if len(rasters) == 1 else "Images", value, 100 * share),
+            "fills areas in all bands" if rasters[0].bands.dtype == "uint8" else "lies far from all others",
         )
     return tuple(found)
 

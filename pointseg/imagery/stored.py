@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from jaxtyping import Bool, Num
+from pyproj import CRS
 from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning
@@ -19,6 +20,7 @@ from rasterio.transform import Affine
 
 from pointseg.errors import InputError, reading
 from pointseg.imagery.orientation import AS_STORED, Orientation, of_picture
+from pointseg.imagery.paths import stamp
 from pointseg.imagery.survey import windows
 from pointseg.types import Shape, Window
 
@@ -37,8 +39,8 @@ class Stored:
     """What a file says of itself, of its bands in their order.
 
     shape: of the image shown, turned as its orientation says. control: ground control points of (row, col, x, y, z), in
-        the CRS `control_crs`. alpha: numbers of the bands that are marked so. masked: whether some band has a mask.
-    further: GDAL's names of what else the file holds, such as other pages of a TIFF, <file> in place of its own name.
+        the CRS `control_crs`. alpha: numbers of the bands that are marked so. masked: whether some band has a mask;
+        by_alpha: whether this is an alpha band. stamps: size and time of change of all files that its pixels are in.
     further: GDAL's names of other images in the file, such as the pages of a TIFF, with <file> in place of its own.
     """
 
@@ -57,10 +59,30 @@ class Stored:
     control_crs: str | None = None
     orientation: Orientation = AS_STORED
     further: tuple[str, ...] = ()
+    by_alpha: bool = False
+    stamps: tuple[tuple[int, int], ...] = ()
+    descriptions: tuple[str | None, ...] = ()
+
+    @property
+    def pixel(self) -> float:
+        """Metres of ground a side; 0 where that is not known."""
+        crs = CRS(self.crs) if self.crs is not None else None
+        if crs is None or crs.is_engineering:
+            return 0.0
+        side = abs(self.transform.determinant) ** 0.5 * crs.axis_info[0].unit_conversion_factor
+        if not crs.is_geographic:
+            return float(side)
+        latitude = np.radians((self.transform @ (self.shape[1] / 2, self.shape[0] / 2))[1])
+        return float(side * 6_371_000 * max(np.cos(latitude), 0.0) ** 0.5)  # radians, of a sphere
 
     @property
     def alpha(self) -> list[int]:
         return [i for i, meaning in enumerate(self.interpretation, 1) if meaning == ColorInterp.alpha]
+
+    def names(self, numbers: Sequence[int]) -> tuple[str, ...]:
+        """What the file calls these bands; () where it does not name each."""
+        found = [(self.descriptions[number - 1] or "").strip() for number in numbers]
+        return tuple(found) if all(found) else ()
 
     def tags(self, numbers: Sequence[int]) -> list[tuple[float, float]]:
         """Scale and offset of the bands, 1 and 0 where none are given (see Bands)."""
@@ -96,7 +118,7 @@ class Stored:
             f"an image at row {window.row}, col {window.col}",
             "the file is damaged or cut short: copy it anew.",
         ):
-            dataset = _opened(self.file, os.getpid(), threading.get_ident())
+            dataset = _opened(self.file, self.stamps, os.getpid(), threading.get_ident())
             values = getattr(dataset, what)(list(numbers), window=area, out_shape=reduced, resampling=resampling)
         return self.orientation.turned(values)
 
@@ -105,8 +127,9 @@ class Stored:
 
 
 @lru_cache(maxsize=8)
-def _opened(file: Path, process: int, thread: int) -> Any:
-    # GDAL's handles serve one thread of one process; kept open, because its cache of blocks goes with them.
+def _opened(file: Path, stamps: tuple[tuple[int, int], ...], process: int, thread: int) -> Any:
+    # GDAL's handles serve one thread of one process; kept open, because its cache of blocks goes with them. A file that
+    # has been replaced has other stamps.
     return rasterio.open(file)
 
 
@@ -141,7 +164,22 @@ def describe(file: Path) -> Stored:
             tuple(
                 name.replace(str(file), "<file>") for name in dataset.subdatasets if not name.startswith("GTIFF_DIR:1:")
             ),
+            any(MaskFlags.alpha in flags for flags in dataset.mask_flag_enums),
+            (stamp(file), *(stamp(part) for part in _parts(file, dataset.files))),
+            tuple(dataset.descriptions),
         )
+
+
+def _parts(file: Path, named: Sequence[str]) -> list[Path]:
+    """The further files that pixels come from, of those that GDAL names: sources of a .vrt, and masks."""
+    found: list[Path] = []
+    for part in sorted(set(map(Path, named)) - {file}):
+        if part.suffix == ".vrt":
+            with reading(part, "an image", "restore this source."), rasterio.open(part) as inner:
+                found += [part, *_parts(part, inner.files)]
+        elif part.suffix not in (".ovr", ".xml"):  # which change no pixel; the header has what an .aux.xml says
+            found += [part, *(mask for mask in [Path(f"{part}.msk")] if mask.exists())]
+    return found
 
 
 def _without_bands(file: Path, parts: Sequence[str]) -> str:

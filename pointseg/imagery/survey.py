@@ -15,7 +15,9 @@ TAILS = (0.1, 1, 99, 99.9)  # percentiles
 REACH = 0.5  # of the middle 98 % of the values, by which 0 and 255 may lie beyond them
 CROWDED = 8  # grey values: where half of the values falls in fewer, a line is no good stretch
 STEPS = 65  # values of a curve
+STEP, RARE = 8, 1e-3  # grey values; share of the values, below which training has hardly seen them
 SENTINELS = (-9999, -99999, -999, -32768, -32767, -(2**31))  # what programs write where they have no value
+NEARLY, WHOLE, VOID = 4, 0.9, 0.02  # grey values; share of a window's edge; share of the pixels (see _void)
 HUGE = 1e15  # beyond any quantity that is measured
 REPEATED = 1e-4  # the share of a band's values that a value without data makes up at least
 FAR = 5.0  # by so many times the spread of the others it lies beyond them; one that programs write, by half of it
@@ -54,8 +56,10 @@ def undeclared(blocks: Sequence[Block]) -> dict[float, float]:
 
     They repeat exactly, lie far outside the others and, unless programs write them for nothing else, together.
     """
-    if not blocks or blocks[0].values.dtype == np.uint8:  # where no value lies far outside the others
+    if not blocks:
         return {}
+    if blocks[0].values.dtype == np.uint8:  # where no value lies far outside the others
+        return _void(blocks)
     found: dict[float, float] = {}
     for band in range(len(blocks[0].values)):
         values = np.concatenate([block.values[band][~block.lacking[band]] for block in blocks])
@@ -63,6 +67,23 @@ def undeclared(blocks: Sequence[Block]) -> dict[float, float]:
         while len(values) and (odd := _odd(values, blocks, band)) is not None:
             found[odd] = max(found.get(odd, 0.0), float((values == odd).mean()))
             values = values[values != odd]
+    return found
+
+
+def _void(blocks: Sequence[Block]) -> dict[float, float]:
+    """Of 8 bits: black or white that fills areas in all bands up to a border, where little is nearly so."""
+    found: dict[float, float] = {}
+    for value in (0, 255) if len(blocks[0].values) > 1 else ():
+        exact, near, border, pixels = 0, 0, 0, 0
+        for block in blocks:
+            usable = ~block.lacking.any(0)
+            same = (block.values == value).all(0) & usable
+            close = (np.abs(block.values.astype(int) - value) <= NEARLY).all(0) & usable
+            edges = max(float(side.mean()) for side in (same[0], same[-1], same[:, 0], same[:, -1]))
+            exact, near, pixels = exact + int(same.sum()), near + int(close.sum()), pixels + int(usable.sum())
+            border += edges > WHOLE
+        if pixels > exact >= VOID * pixels and near < 1.05 * exact and border:
+            found[float(value)] = exact / pixels
     return found
 
 
@@ -137,6 +158,8 @@ def measured(bands: Bands, values: Num[np.ndarray, "n c"], name: str) -> Bands:
             f"{name}: all pixels looked at have the same values ({colour}), which tell nothing apart; is it the right "
             "file, and whole?"
         )
+    if bands.dtype == "uint8":
+        bands = replace(bands, seen=tuple(_seen(band) for band in values.T))
     if bands.dtype == "uint8" and len(bands) == 3:
         return replace(bands, low=RGB.low, high=RGB.high, mean=RGB.mean, std=RGB.std)
     limits = replace(bands, low=(0.0,) * len(bands), high=(255.0,) * len(bands))
@@ -146,6 +169,20 @@ def measured(bands: Bands, values: Num[np.ndarray, "n c"], name: str) -> Bands:
     # A constant band tells nothing; its deviation of zero must not divide.
     std = np.maximum(stretched.std(0), 1)
     return replace(limits, mean=tuple(stretched.mean(0).tolist()), std=tuple(std.tolist()))
+
+
+def _seen(values: Num[np.ndarray, "n"]) -> tuple[int, ...]:
+    found = np.bincount(values.astype(int) // STEP, minlength=256 // STEP) > len(values) * RARE
+    padded = np.pad(found, 1)
+    return tuple((padded[:-2] | padded[1:-1] | padded[2:]).astype(int).tolist())
+
+
+def unseen(values: Num[np.ndarray, "n c"], bands: Bands) -> Num[np.ndarray, "c"]:
+    """The share of each band's values that are unlike all that training has seen."""
+    if bands.seen:
+        known = np.array(bands.seen, bool)
+        return np.array([1 - known[band][values[:, band].astype(int) // STEP].mean() for band in range(len(known))])
+    return np.asarray(((values < np.array(bands.low)) | (values > np.array(bands.high))).mean(0))
 
 
 def _limits(bands: Bands, values: Num[np.ndarray, "n c"]) -> Bands:

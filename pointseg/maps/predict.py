@@ -23,7 +23,7 @@ from pointseg.config import read
 from pointseg.datasets.field import kept_points
 from pointseg.errors import Faults, InputError
 from pointseg.files import alone, writing
-from pointseg.imagery.paths import find, stamp
+from pointseg.imagery.paths import find
 from pointseg.imagery.rasters import Raster, open_rasters
 from pointseg.maps import formats
 from pointseg.prediction import load
@@ -197,7 +197,9 @@ def _share(count: int) -> range:
 
 def _key(model: Trained, raster: Raster, settings: Settings) -> str:
     """Tells a map of the same weights, image and settings from any other."""
-    parts = (model.key, str(raster.file), *stamp(raster.file), asdict(settings))
+    file = raster.file_of
+    header = (file.nodata, file.masked, file.interpretation, file.scales, file.offsets, file.crs, file.transform)
+    parts = (model.key, str(raster.file), file.stamps, header, file.control, asdict(settings))
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
 
 

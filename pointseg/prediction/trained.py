@@ -113,7 +113,9 @@ def bands_of(saved: dict[str, Any]) -> Bands:
     """Raises TypeError or ValueError where a checkpoint or JSON says what cannot be bands."""
     # What loads without running code has lists where Bands has tuples.
     parts: dict[str, Any] = {
-        key: tuple(value) for key, value in saved.items() if isinstance(value, list | tuple | str) and key != "dtype"
+        key: tuple(value)
+        for key, value in saved.items()
+        if isinstance(value, list | tuple | str) and key not in ("dtype", "names", "seen")
     }
     curves = tuple(tuple(curve) for curve in parts.pop("curves", ()))
     numbers = [*chain.from_iterable(parts.values()), *chain.from_iterable(curves)]
@@ -124,6 +126,8 @@ def bands_of(saved: dict[str, Any]) -> Bands:
     if len(lengths) != 1 or not lengths - {0}:
         raise ValueError(f"different numbers of bands: {saved}")
     facts: dict[str, Any] = {"strict": bool(saved.get("strict", False)), "sought": bool(saved.get("sought", True))}
+    facts |= {"names": tuple(map(str, saved.get("names", ()))), "pixel": float(saved.get("pixel", 0))}
+    facts["seen"] = tuple(tuple(map(int, steps)) for steps in saved.get("seen", ()))
     return Bands(str(saved["dtype"]), **parts, curves=curves, nodata=nodata, of=int(saved.get("of", 0)), **facts)
 
 

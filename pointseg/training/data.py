@@ -183,16 +183,19 @@ class PointData(lightning.LightningDataModule):
         """Read the points from `folder`, once, and warn of classes that have none to be learnt from."""
         if self.points:
             return  # Lightning calls this again after runs.build has
-        self.points = {
-            scene.id: kept.load(kept.file_of(self.folder, scene), scene, self.dataset.classes)
-            for scene in self._labelled()
-        }
+        self.points = {scene.id: self._points(scene) for scene in self._labelled()}
         counts = dict(zip(self.dataset.classes, self.counts, strict=True))
         numbers = ", ".join(f"{name}: {n:,}" for name, n in counts.items())
         scenes = counted(len(self.dataset.splits["train"]), "scene", "scenes")
         log.info("Training points: %s in %s (%s)", counted(sum(counts.values()), "pixel", "pixels"), scenes, numbers)
         if absent := [name for name, n in counts.items() if n == 0]:
             log.warning("No training point has the class %s: the network cannot learn it.", ", ".join(absent))
+
+    def _points(self, scene: Scene) -> Points:
+        given = self.dataset.points
+        if given is not None and isinstance(scene, identity.Located) and identity.regridded(self.folder, scene.raster):
+            return given[scene.id]  # those kept count the pixels of the image that was there before
+        return kept.load(kept.file_of(self.folder, scene), scene, self.dataset.classes)
 
     def _labelled(self) -> list[Scene]:
         return [*self.dataset.splits["train"], *self.dataset.splits["val"]]

@@ -143,8 +143,9 @@ class FrozenSeg(PointSeg):
         log.info("Head: %s; covariance shrunken by %.2f", head, report["shrinkage"])
         if "tried" in report:
             log.info(
-                "On ground held out: mIoU over land cover %.3f, as the best of %d a little too high",
-                *(report["miou_land_cover"], len(report["tried"])),
+                "On held-out ground, the best of %d heads has an mIoU over land cover of %.3f; as it was chosen "
+                "there, this is a little too high.",
+                *(len(report["tried"]), report["miou_land_cover"]),
             )
 
     def configure_optimizers(self) -> None:

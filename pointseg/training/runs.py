@@ -8,6 +8,7 @@ scores.json   validation and test scores      events.out…  TensorBoard
 import json
 import logging
 import os
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,7 @@ def load(folder: Path, checkpoint: str, overrides: Node | None = None) -> tuple[
     if (folder / "points").is_dir():
         cfg.points = str(folder / "points")  # as they were, whatever became of the file they came from
     config = parse(cfg)
+    _check_images(config)
     kept = checkpoint_file(folder, checkpoint)
     saved = read_checkpoint(kept)
     data, system = build(config, folder)
@@ -138,6 +140,17 @@ def load(folder: Path, checkpoint: str, overrides: Node | None = None) -> tuple[
         )
     restore(system, saved.get("state_dict"), kept)
     return config, data, system
+
+
+def _check_images(config: TrainConfig) -> None:
+    """Raises InputError where the image or folder of images that a run names has gone."""
+    images = config.dataset.get("images")
+    named = isinstance(images, str) and not re.search(r"[*?\[{:@]|^/vsi", images)  # a path, and no pattern or list
+    if named and not Path(str(images)).exists():
+        raise InputError(
+            f"{images}: the images of this run are no longer there; name their new place, as in "
+            "overrides='{dataset: {images: /new/place}}'."
+        )
 
 
 def below(folder: Path) -> list[Path]:

@@ -2,10 +2,13 @@
 
 import errno
 import logging
+import os
 import platform
 import signal
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +26,7 @@ from omegaconf import DictConfig
 from pointseg import metrics, processes
 from pointseg.config import TrainConfig, construct, parse
 from pointseg.errors import REASON, InputError, reading
+from pointseg.files import alone
 from pointseg.models.weights import read_checkpoint
 from pointseg.training import memory, runs
 from pointseg.training.callbacks import Lines, TrainingPictures
@@ -44,8 +48,23 @@ def train(cfg: DictConfig, folder: Path, choices: dict[str, Any]) -> float:
     if processes.rank():
         logging.getLogger("pointseg").setLevel(logging.ERROR)  # the first process says it
     config = parse(cfg)
-    with withdrawn(folder):
+    with _alone(folder), withdrawn(folder):
         return _train(cfg, config, folder, choices)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Raises InputError where another process trains in the folder. One that cannot be written to is refused later."""
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+    if processes.number() > 1 or not os.access(folder, os.W_OK) or not folder.is_dir():
+        yield
+        return
+    with alone(folder, ".train"):
+        try:
+            yield
+        finally:
+            (folder / ".train.lock").unlink(missing_ok=True)
 
 
 def _train(cfg: DictConfig, config: TrainConfig, folder: Path, choices: dict[str, Any]) -> float:

@@ -3,6 +3,7 @@
 import codecs
 import csv
 import io
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from pyproj.exceptions import CRSError
 
 from pointseg.annotation.readers.labels import Columns, Labels, in_pixels, on_map
 from pointseg.errors import InputError, reading
+
+log = logging.getLogger(__name__)
 
 SUFFIXES = {".csv", ".tsv", ".txt", ".tab"}
 SEPARATORS = (",", ";", "\t", "|")
@@ -61,8 +64,19 @@ def labels_of(table: Table, columns: Columns) -> Labels:
         raise InputError(f"{file}: has points in three dimensions (axis-0 to axis-2); save those of one image.")
     column = None if columns.column is None else column_of(file, list(map(str, table.rows)), columns.column)
     scene = scene_of(file, table.rows, columns.scene)
+    on_a_map = next(filter(None, map(table.pair, DEGREES if columns.crs is None else (*MAP, *DEGREES))), None)
     for names in PIXELS:
         if pair := table.pair(names):
+            if on_a_map:  # the rows and columns of a trial, or of an image that has been cut anew
+                used, left = " and ".join(on_a_map), " and ".join(pair)
+                log.info("%s: has %s as well as %s; the points are placed by %s", file, used, left, used)
+                break
+            if other := next(filter(None, map(table.pair, MAP)), None):
+                log.warning(
+                    "%s: the points are placed by %s, as the CRS of %s is not known; to use these, give it, as in "
+                    "annotation.crs=EPSG:32640.",
+                    *(file, " and ".join(pair), " and ".join(other)),
+                )
             return _by_pixels(table, pair, column, scene or table.column("scene"))
     return on_map(file, _located(table, columns.crs), column, scene)
 
