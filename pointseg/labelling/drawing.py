@@ -81,7 +81,7 @@ class Drawing:
 
     @property
     def expecting(self) -> bool:
-        """Whether wishes are about to come: a page asks for a few tiles at a time, and for the next when it has these."""
+        """Whether wishes are about to come: a page asks for a few tiles, and for the next when it has these."""
         return time.monotonic() < self._expecting_from + GRACE
 
     def expect(self) -> None:

@@ -261,7 +261,7 @@ class Learner:
             self._judging.wait()
             if not self._stop:
                 self._cross_validate()
-            self._judging.clear()  # before looking whether to stop, since `stop` says so first and then wakes this thread
+            self._judging.clear()  # before the look at `_stop`, which is set first: so no waking is lost
             self._work.set()
 
     def _cross_validate(self) -> None:
