@@ -416,7 +416,7 @@ def test_where_another_person_differs_is_listed_and_shown(tab: Tab, server: Serv
 
 def test_plain_pictures_take_points_alone(tmp_path: Path) -> None:
     (tmp_path / "site").mkdir()
-    Image.fromarray(np.full((30, 40, 3), 9, np.uint8)).save(tmp_path / "site/a.png")
+    Image.fromarray(np.arange(3600, dtype=np.uint16).astype(np.uint8).reshape(30, 40, 3)).save(tmp_path / "site/a.png")
     scenes = open_rasters(find(str(tmp_path / "site"), "images"))
     refused: list[str] = []
     chosen: list[str] = []
