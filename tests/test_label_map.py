@@ -1,6 +1,7 @@
 """The model beside the session: its map is the one that `predict` writes, and follows each click."""
 
 import copy
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from pointseg.annotation.readers.labels import Columns
 from pointseg.imagery.paths import find
 from pointseg.imagery.rasters import Raster, open_rasters
-from pointseg.labelling import overviews, tiles
+from pointseg.labelling import drawing, overviews, tiles
 from pointseg.labelling.drawing import TileKey
 from pointseg.labelling.features import Features, Place
 from pointseg.labelling.knowledge import Knowledge
@@ -186,6 +187,46 @@ def test_from_afar_the_map_is_that_of_its_pixels(learner: Learner, site: tuple[l
     assert learner.quality.accuracy[0] > 0.8
 
 
+def test_nothing_else_is_begun_while_a_page_asks_for_tiles(
+    learner: Learner, site: tuple[list[Raster], np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page asks for a few tiles of its view at a time; between them no window of the survey is begun."""
+    _, labels = site
+    labelled(learner, labels)
+    done = []
+    look, read = learner._look, learner.features.of_window
+    monkeypatch.setattr(learner, "_look", lambda: done.append("look") or look())
+    monkeypatch.setattr(learner.features, "of_window", lambda place: done.append("draw") or read(place))
+
+    def drawn(col: int) -> bool:
+        wish = learner.wish(TileKey(0, 0, 0, col), learner.fit.number)
+        while learner._step():
+            pass
+        return wish.future.done() and wish.future.result() is not None
+
+    monkeypatch.setattr(drawing, "GRACE", 10**9)
+    learner.view(0, Window(0, 0, 200, 300))
+    while learner._step():
+        pass
+    assert learner.fit.head is not None
+    assert drawn(0)
+    assert drawn(1)
+    assert set(done) == {"draw"}
+    monkeypatch.setattr(drawing, "GRACE", 0)
+    while learner._step():
+        pass
+    assert not learner.survey.left, "when the page has all of its tiles, the scene is looked at"
+    # While a window is looked at, a part at a time, a tile is drawn before the next part.
+    done.clear()
+    learner.features.kept.clear()
+    learner.survey.left = list(learner.survey.samples[0].pieces)
+    assert learner._step()
+    assert learner._step()
+    assert drawn(0)
+    after = done[done.index("draw") :]
+    assert "look" not in after[: len(after) - 1 - after[::-1].index("draw")]
+
+
 def test_of_two_fits_the_newest_is_drawn(learner: Learner, site: tuple[list[Raster], np.ndarray]) -> None:
     _, labels = site
     labelled(learner, labels)
@@ -208,6 +249,27 @@ def test_of_two_fits_the_newest_is_drawn(learner: Learner, site: tuple[list[Rast
     drawn = newest.future.result(0)
     assert drawn is not None
     assert drawn.fit is learner.fit
+
+
+def test_it_stops_in_the_middle_of_cross_validation(
+    learner: Learner, site: tuple[list[Raster], np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def judge(*_: object) -> None:
+        begun.set()
+        go_on.wait(60)
+
+    monkeypatch.setattr("pointseg.labelling.learner.judge", judge)
+    labelled(learner, site[1])
+    learner.start()
+    assert begun.wait(60)
+    stopping = threading.Thread(target=learner.stop, daemon=True)
+    stopping.start()
+    waited(lambda: learner._stop and not learner._threads[0].is_alive())
+    go_on.set()
+    stopping.join(30)
+    assert not stopping.is_alive()
 
 
 def test_a_damaged_scene_is_said_and_the_rest_goes_on(tmp_path: Path) -> None:

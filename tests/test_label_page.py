@@ -1,5 +1,6 @@
 """The labelling page in a browser: what a person does, and what is then in the file and on the screen."""
 
+import asyncio
 import http.client
 import json
 import re
@@ -12,17 +13,21 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 
 import geopandas
 import numpy as np
 import pytest
 import rasterio
+from nicegui.events import GenericEventArguments
+from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 from rasterio.transform import Affine
 
 from pointseg.imagery.paths import find
 from pointseg.imagery.rasters import open_rasters
+from pointseg.labelling import page as labelling_page
 from pointseg.labelling.jobs import Job
 from pointseg.labelling.records import Pixel
 from pointseg.labelling.session import Session, open_points
@@ -407,6 +412,25 @@ def test_where_another_person_differs_is_listed_and_shown(tab: Tab, server: Serv
     waited(lambda: tab.count() == count + 1)
     page.keyboard.press("z")
     waited(lambda: server.found() == before)
+
+
+def test_plain_pictures_take_points_alone(tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    Image.fromarray(np.arange(3600, dtype=np.uint16).astype(np.uint8).reshape(30, 40, 3)).save(tmp_path / "site/a.png")
+    scenes = open_rasters(find(str(tmp_path / "site"), "images"))
+    refused: list[str] = []
+    chosen: list[str] = []
+    page = SimpleNamespace(
+        session=Session(scenes, open_points(tmp_path / "field.csv", scenes, "class", None)),
+        picked=None,
+        complain=refused.append,
+        panels=SimpleNamespace(tools=SimpleNamespace(set_value=chosen.append)),
+    )
+    for key in "lpc":
+        event = GenericEventArguments(sender=None, client=None, args={"key": key})  # type: ignore[arg-type]
+        asyncio.run(labelling_page.Page._key(page, event))  # type: ignore[arg-type]
+    assert chosen == ["point"], "nothing can be drawn that the file could not hold"
+    assert len(refused) == 2
 
 
 @BROWSER

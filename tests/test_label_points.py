@@ -212,7 +212,7 @@ def test_shapes_that_label_nothing_are_refused_and_nothing_written(tmp_path: Pat
         with pytest.raises(InputError):
             session.outline(0, vertices, closed, "sand")
     (tmp_path / "plain").mkdir()
-    Image.fromarray(np.full((30, 40, 3), 9, np.uint8)).save(tmp_path / "plain/a.png")
+    Image.fromarray(np.arange(3600, dtype=np.uint16).astype(np.uint8).reshape(30, 40, 3)).save(tmp_path / "plain/a.png")
     with pytest.raises(InputError, match="csv"):
         begun(tmp_path, "field.csv", "plain").outline(0, SQUARE, True, "sand")
     assert list(pyogrio.list_layers(tmp_path / "field.gpkg")[:, 0]) == ["field"]

@@ -1,6 +1,8 @@
 """The tiles of the map that pages wait for, drawn one after the other by the model's thread."""
 
+import math
 import threading
+import time
 from collections import OrderedDict
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -16,6 +18,7 @@ from pointseg.types import IGNORE, Window
 
 TILE = 256  # pixels of the screen
 KEPT = 256  # tiles
+GRACE = 0.2  # seconds in which a page that has got a tile, a new view or a new fit asks for its next tiles
 
 
 class TileKey(NamedTuple):
@@ -63,6 +66,7 @@ class Drawing:
         self.wishes: list[Wish] = []
         self.kept: OrderedDict[TileKey, Drawn] = OrderedDict()
         self.room = 1.0  # of the features that may be kept, to those of the view
+        self._expecting_from = -math.inf
         self._lock = threading.Lock()  # of the wishes; held for no time, as the page's thread waits for it
 
     @property
@@ -72,7 +76,17 @@ class Drawing:
 
     def view(self, scene: int, area: Window) -> None:
         """What a page shows now."""
+        self.expect()
         self.room = self.features.limit / self.features.needed(scene, area)
+
+    @property
+    def expecting(self) -> bool:
+        """Whether wishes are about to come: a page asks for a few tiles, and for the next when it has these."""
+        return time.monotonic() < self._expecting_from + GRACE
+
+    def expect(self) -> None:
+        """A page is about to ask for tiles."""
+        self._expecting_from = time.monotonic()
 
     def wish(self, key: TileKey, number: int) -> Wish:
         wish = Wish(key, number)
@@ -101,6 +115,7 @@ class Drawing:
             drawn = self._tile(wish.key, fit)
         with self._lock:
             self.wishes.remove(wish)
+        self.expect()
         if wish.future.set_running_or_notify_cancel():
             wish.future.set_result(drawn)
         return True

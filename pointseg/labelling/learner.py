@@ -1,6 +1,7 @@
 """The model beside the session: a thread that learns each click, draws what the page shows, and looks around.
 
-Steps are short and in this order: learn, draw, refine, compare, survey. So a click waits for one window at most.
+Steps are short and in this order: learn, draw, and while no page asks for tiles, refine, compare, survey. So a click
+waits for one window at most, and a view is drawn before anything else is begun.
 """
 
 import logging
@@ -12,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pointseg.labelling.drawing import Drawing, TileKey, Wish
+from pointseg.labelling.drawing import GRACE, Drawing, TileKey, Wish
 from pointseg.labelling.features import Features, Place
 from pointseg.labelling.knowledge import NOTHING, Knowledge, Quality, judge
 from pointseg.labelling.others import Difference
@@ -153,17 +154,22 @@ class Learner:
 
     @torch.inference_mode()
     def _run(self) -> None:
-        steps = (self._learn, self._draw, self._refine, self._compare, self._look)
         while not self._stop:
             self._work.clear()
             try:
-                while not self._stop and any(step() for step in steps):
+                while not self._stop and self._step():
                     pass
             except Exception as error:  # a damaged file, no memory: the page says it and goes on
                 log.exception("The model's thread")
                 self.session.say(f"The map cannot be drawn here: {error}", bad=True)
                 self.drawing.give_up()
-            self._work.wait(PAUSE / 2)
+            self._work.wait(GRACE)
+
+    def _step(self) -> bool:
+        """Do what is most urgent; whether there was anything."""
+        if self._learn() or self._draw():
+            return True
+        return not self.drawing.expecting and (self._refine() or self._compare() or self._look())
 
     def _draw(self) -> bool:
         return self.drawing.step(self.fit)
@@ -203,6 +209,7 @@ class Learner:
             labelled = self.session.labelled()
             fit = self.knowledge.fit(self.fit.number + 1, labelled, self.session.classes.names)
             self.fit, self._fitted = fit, time.monotonic()
+            self.drawing.expect()
 
     def _refine(self) -> bool:
         """Read the points under the other symmetries too, as training does."""
@@ -249,22 +256,24 @@ class Learner:
 
     def _judge(self) -> None:
         """The other thread: cross-validation, which takes a second with many points."""
-        while True:
+        while not self._stop:
             self._judging.wait()
-            if self._stop:
-                return
-            with self.lock:
-                self._judged = self._learned
-                labelled = self.session.labelled()
-                enough = self.fit.head is not None
-                sample = self.knowledge.sample(labelled, self.session.scenes) if enough else None
-            try:
-                self._judged_to_be(judge(*sample) if sample else None)
-            except Exception as error:
-                log.exception("Cross-validation")
-                self.session.say(f"The quality cannot be told: {error}", bad=True)
-            self._judging.clear()
+            if not self._stop:
+                self._cross_validate()
+            self._judging.clear()  # before the look at `_stop`, which is set first: so no waking is lost
             self._work.set()
+
+    def _cross_validate(self) -> None:
+        with self.lock:
+            self._judged = self._learned
+            labelled = self.session.labelled()
+            enough = self.fit.head is not None
+            sample = self.knowledge.sample(labelled, self.session.scenes) if enough else None
+        try:
+            self._judged_to_be(judge(*sample) if sample else None)
+        except Exception as error:
+            log.exception("Cross-validation")
+            self.session.say(f"The quality cannot be told: {error}", bad=True)
 
     def _judged_to_be(self, quality: Quality | None) -> None:
         with self.lock:

@@ -16,7 +16,7 @@ from pointseg.labelling import overviews, tiles
 from pointseg.labelling.jobs import Jobs
 from pointseg.labelling.learner import Learner
 from pointseg.labelling.panels import Panels
-from pointseg.labelling.records import Pixel, middle
+from pointseg.labelling.records import POINTS_ALONE, Pixel, middle
 from pointseg.labelling.scene_map import SceneMap
 from pointseg.labelling.session import Session
 from pointseg.types import Bands, Window
@@ -216,6 +216,8 @@ class Page:
             await self._number(int(key))
         elif key in ("delete", "backspace") and self.picked is not None:
             await self.attempt(self.session.remove, self.picked)
+        elif key in SHAPES and not self.session.points.shapes:  # said before anything is drawn in vain
+            self.complain(f"{self.session.points.file.name} {POINTS_ALONE}")
         elif key in TOOLS:
             self.panels.tools.set_value(TOOLS[key])
         elif key == "escape":
@@ -342,7 +344,8 @@ class Page:
         await self.panels.refresh()
 
 
-TOOLS = {"c": "point", "l": "line", "p": "polygon"}
+SHAPES = {"l": "line", "p": "polygon"}
+TOOLS = {"c": "point", **SHAPES}
 KEYS = {"z": Page.undo, "y": Page.redo, "n": Page.next, "m": Page.toggle}
 
 STYLE = """

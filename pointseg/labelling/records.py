@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from pointseg.errors import InputError
 
+POINTS_ALONE = "holds points alone; lines and polygons need a .gpkg, and images on the map."
+
 
 class Pixel(NamedTuple):
     """A pixel of a scene (its index), in the scene's own frame: rows downwards, (0, 0) the top-left one."""

@@ -13,7 +13,7 @@ from typing import Any
 from pointseg.errors import InputError, reading
 from pointseg.files import writing
 from pointseg.imagery.rasters import Raster
-from pointseg.labelling.records import Change, ConflictError, Outline, Pixel, Record
+from pointseg.labelling.records import POINTS_ALONE, Change, ConflictError, Outline, Pixel, Record
 
 PLACE = ("scene", "row", "col")
 
@@ -78,9 +78,7 @@ class Table:
         return [self._pixels(*record.place) for record in records]
 
     def shape_of(self, scene: int, vertices: Sequence[tuple[float, float]], closed: bool) -> Any:
-        raise InputError(
-            f"{self.file.name} holds points alone; lines and polygons need a .gpkg, and images on the map."
-        )
+        raise InputError(f"{self.file.name} {POINTS_ALONE}")
 
     def outlines_of(self, records: Sequence[Record]) -> list[list[Outline]]:
         return [[] for _ in records]
