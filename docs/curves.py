@@ -1,4 +1,4 @@
-"""Tables and pictures of experiments/curves: mean IoU over land cover against the number of points, and seconds."""
+"""Tables and pictures of experiments/curves: mean IoU over land cover against the number of points."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ HEADS = {
 NAMES = FORESTS | HEADS
 PLACES = {
     ("within", "each class"): "within a tile of the aerial dataset, points of each class",
-    ("within", "random"): "within a tile of the aerial dataset, random points",
+    ("within", "random"): "within a tile of the aerial dataset, as many random points",
     ("aerial", "val"): "aerial dataset, whole tiles held out, validation",
     ("aerial", "test"): "aerial dataset, whole tiles held out, test",
     ("aerial, images held out", "test"): "aerial dataset, images held out, test",
@@ -66,7 +66,7 @@ def scores(rows: pd.DataFrame, footing: str, how: str, value: str = "miou") -> p
         best = by_fold.mean().idxmax()
         for contender, words in NAMES.items():
             mean, half = interval(by_fold[best] - by_fold[contender])
-            tied = contender == best or not mean > half
+            tied = contender == best or mean <= half
             text = f"{by_fold[contender].mean():.3f}"
             cells[words][f"{count:,}"] = f"**{text}**" if tied else text
     return pd.DataFrame(cells).T.rename_axis("contender").reset_index()
@@ -82,26 +82,6 @@ def everywhere(rows: pd.DataFrame) -> str:
             table = scores(rows, footing, how).rename(columns={"contender": unit})
             parts.append(f"{words[0].upper()}{words[1:]}:\n\n{_markdown(table)}")
     return "\n\n".join(parts)
-
-
-def samplers(rows: pd.DataFrame) -> str:
-    """What the other samplers give beyond random points: the mean difference, with its interval over folds."""
-    lines = []
-    for (footing, how), words in PLACES.items():
-        for sampler in ("stratified", "per_object"):
-            other = chosen(rows, footing, how, sampler)
-            cells = {
-                f"{count:,}": _signed(folds(of)[DEFAULT] - folds(_same(rows, footing, how, count))[DEFAULT])
-                for count, of in other.groupby("count")
-            }
-            if cells:
-                lines.append({"points an image": f"{words}: {sampler}", **cells})
-    return _markdown(pd.DataFrame(lines))
-
-
-def _same(rows: pd.DataFrame, footing: str, how: str, count: object) -> pd.DataFrame:
-    of_place = chosen(rows, footing, how)
-    return of_place[of_place["count"] == count]
 
 
 CLAIMS: Sequence[tuple[str, str, str]] = (
@@ -129,26 +109,21 @@ def claims(rows: pd.DataFrame) -> str:
     return _markdown(pd.DataFrame(lines).fillna("–"))
 
 
+def estimated(rows: pd.DataFrame) -> str:
+    """What shares of classes found on the scene add to points of each class."""
+    of_place = chosen(rows, "within", "each class").dropna(subset="estimated")
+    lines = []
+    for words, value in (("as labelled", "miou"), ("with `calibrate prior=estimate`", "estimated")):
+        means = of_place.groupby("count")[value].mean()
+        lines.append({"points of each class": words, **{str(count): f"{mean:.3f}" for count, mean in means.items()}})
+    return _markdown(pd.DataFrame(lines))
+
+
 def verdict(differences: "pd.Series[float]") -> str:
     mean, half = interval(differences)
     if not abs(mean) > half:
         return f"open {_signed(differences)}"
     return f"{'yes' if mean > 0 else 'no'} {_signed(differences)}"
-
-
-def seconds(table: pd.DataFrame) -> str:
-    """From points to the map of a whole tile."""
-    names = NAMES | {"trained": "a network trained whole (`experiment=trained_field`)"}
-    lines = [
-        {
-            "200 points, 33.7 megapixels": names[row.contender],
-            "seconds": f"{row.seconds:.0f}",
-            "processor's seconds": f"{row.processor:.0f}",
-            "memory, MB": f"{row.megabytes:,.0f}",
-        }
-        for row in table.itertuples()
-    ]
-    return _markdown(pd.DataFrame(lines))
 
 
 def _signed(values: "pd.Series[float]") -> str:
@@ -174,7 +149,7 @@ def picture(rows: pd.DataFrame) -> Figure:
         axes.set(xscale="log", title=PLACES[place].replace("`", "").replace(", ", ",\n", 1), ylabel="mean IoU")
         axes.set_xticks(counts, [f"{count:,}" for count in counts])
         axes.minorticks_off()
-    figure.axes[0].legend(fontsize=6)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
     for axes in figure.axes[len(places) :]:
         axes.remove()
     return figure

@@ -127,8 +127,7 @@ TABLES = {
     "docs/results.md": {
         "curves": lambda: curves.everywhere(curves.records()),
         "claims": lambda: curves.claims(curves.records()),
-        "samplers": lambda: curves.samplers(curves.records()),
-        "seconds": lambda: curves.seconds(pd.read_csv(ROOT / "experiments/curves/seconds.csv")),
+        "estimated": lambda: curves.estimated(curves.records()),
         "active": lambda: labelled.scores(labelled.records()) + "\n\n" + labelled.verdict(labelled.records()),
         "folds": folds,
         "report": report,
