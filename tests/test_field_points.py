@@ -68,7 +68,7 @@ def test_rows_and_columns_of_several_scenes_need_their_scene(tmp_path: Path) -> 
     rasters = open_rasters({name: tmp_path / f"{name}.png" for name in "ab"})
     (tmp_path / "p.csv").write_text("Scene;ROW;col;class\na;1;2;x\nb.png;3;4;y\nc;5;6;y\n")
     assert placed(tmp_path / "p.csv", rasters) == {(0, 1, 2, "x"), (1, 3, 4, "y")}
-    with pytest.raises(InputError, match=r"1 .* 96 .*'y' at row 5, col 6"):
+    with pytest.raises(InputError, match=r"1 .*'y' at row 5, col 6 .* 96 rows"):
         placed(tmp_path / "p.csv", rasters, outside="refuse")
     (tmp_path / "q.csv").write_text("row,col,class\n1,2,x\n")
     with pytest.raises(InputError, match=" scene"):

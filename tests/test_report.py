@@ -26,7 +26,7 @@ from tests.support.training import composed, train
 from tests.sweep import LAND, matrices, row, sections, write_run, write_test
 
 EXPERIMENTS = ROOT / "experiments"
-FOLDERS = sorted(folder for folder in EXPERIMENTS.iterdir() if folder.is_dir())
+FOLDERS = sorted(file.parent for file in EXPERIMENTS.glob("*/records.jsonl"))
 
 
 @pytest.fixture

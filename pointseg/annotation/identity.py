@@ -130,10 +130,10 @@ def on_ground(table: pd.DataFrame, scene: str, folder: Path, raster: Raster) -> 
     return table.assign(row=rows, col=cols)[finite]
 
 
-def _moved(rows: Any, cols: Any, crs: str, transform: Affine, raster: Raster) -> tuple[np.ndarray, np.ndarray]:
+def _moved(rows: Any, cols: Any, crs: str | None, transform: Affine, raster: Raster) -> tuple[np.ndarray, np.ndarray]:
     """Places in the pixels of one image in those of another."""
     x, y = transform @ (np.asarray(cols, float) + 0.5, np.asarray(rows, float) + 0.5)
-    if crs != raster.crs:
+    if crs and raster.crs and crs != raster.crs:
         x, y = Transformer.from_crs(crs, raster.crs, always_xy=True).transform(x, y)
     cols, rows = ~raster.transform @ (x, y)
     return np.asarray(rows - 0.5), np.asarray(cols - 0.5)
