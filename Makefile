@@ -10,7 +10,7 @@ demo: $(VENV)/installed
 	$(BIN)/python -m pointseg.evaluate run=outputs/demo colour_baseline=true
 
 test: lint docs
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -n auto
 
 # Hours; a row alone or another size: see benchmarks/__main__.py.
 bench: $(VENV)/installed

@@ -35,7 +35,6 @@ from tests.conftest import SPAWN, run_module
 from tests.site import NAMES, frame, write_image
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.xdist_group("page")  # each goes on from what the one before has left on the page
 BROWSER = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 GRID = Affine(0.4, 0.3, 300_000, 0.3, -0.4, 2_800_000)  # rotated: a click is not where its axes seem to be
 COLOURS = {"grass": (0x00, 0x72, 0xB2), "sand": (0xE6, 0x9F, 0x00), "water": (0x99, 0x99, 0x99)}
